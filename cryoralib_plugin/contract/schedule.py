@@ -45,7 +45,7 @@ def shift_stages(search: Any) -> Tuple[ShiftStage, ...]:
 
 
 def outer_radius(search: Any, box_size_px: int) -> int:
-    """Return the radius of the outermost ring in pixels; 0 in the parameters means as large as fits.
+    """Return the radius of the outermost ring in pixels; a radius of 0 means as large as fits.
 
     Raises
     ------
