@@ -43,7 +43,7 @@ def _has_cuda() -> bool:
     return found.returncode == 0
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: "list[pytest.Item]") -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip, visibly, what needs a CUDA device where there is none."""
     if any(item.get_closest_marker("gpu") for item in items) and not _has_cuda():
         skip = pytest.mark.skip(reason="no CUDA device (or no CuPy)")

@@ -106,7 +106,7 @@ def test_misspelt_option_is_refused_with_the_nearest_flag(word):
 
 def test_other_version_and_other_program_are_refused():
     record = json.loads(to_json(from_flat(Config, VALUES)))
-    with pytest.raises(ConfigError, match=f"written by cryoralib 0.0.1, but this is .*{__version__}"):
+    with pytest.raises(ConfigError, match=f"by cryoralib 0.0.1, but this is .*{__version__}"):
         from_json(json.dumps({**record, "version": "0.0.1"}), Config)
     with pytest.raises(ConfigError, match="for the program rfa, not for toy"):
         from_json(json.dumps({**record, "program": "rfa"}), Config)
