@@ -15,9 +15,9 @@ from .transform import check_square
 def phase_centre(images: Any) -> Any:
     """Return the phase centre of gravity relative to pixel N // 2 (SPARX ``phase_cog``).
 
-    Along each axis ``c = N / (2 pi) arg sum_i p_i exp(2 pi i (i - N // 2) / N)``, ``p`` the projection
-    of the image on that axis: the phase of its first harmonic. A constant added to the image
-    does not move it, and content that crosses the frame does not make it jump.
+    Along each axis ``c = N / (2 pi) arg sum_j p_j exp(2 pi i (j - N // 2) / N)`` with ``p`` the
+    projection of the image on that axis: the phase of its first harmonic. A constant added to
+    the image does not move it, and content that crosses the frame does not make it jump.
 
     Parameters
     ----------

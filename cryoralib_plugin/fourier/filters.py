@@ -162,7 +162,7 @@ def fourier_shift(images: Any, shift_px: Any) -> Any:
 
 
 def fourier_crop(images: Any, box_size_px: int) -> Any:
-    """Return images resampled to a smaller box by cutting their spectra: coarser pixels, same scene.
+    """Return images resampled to a smaller box of coarser pixels by cutting their spectra.
 
     Pixel N // 2 goes onto pixel n // 2, grey values keep their scale, and the pixel size grows
     by N / n. Detail beyond the new Nyquist frequency is lost; at it, both signs are averaged.

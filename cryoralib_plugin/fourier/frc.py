@@ -41,9 +41,9 @@ def frc(first: Any, second: Any) -> tuple[Any, np.ndarray]:
     """Return the Fourier ring correlation of image pairs and the terms in each ring.
 
     ``FRC_i = sum Re(F G*) / sqrt(sum |F|^2 sum |G|^2)`` over the ring of |k| N rounded to i, at
-    i / N cycles per pixel up to i = N // 2 (SPARX ``fsc`` with w = 1). For independent white noise the
-    standard deviation of ring i is ``1 / sqrt(counts[i])``. A ring without power
-    in either image has no correlation: 0.
+    i / N cycles per pixel up to i = N // 2 (SPARX ``fsc`` with w = 1). For independent white noise
+    the standard deviation of ring i is ``1 / sqrt(counts[i])``. A ring without power in either
+    image has no correlation: 0.
 
     Parameters
     ----------
@@ -61,7 +61,8 @@ def frc(first: Any, second: Any) -> tuple[Any, np.ndarray]:
     """
     if first.shape != second.shape:
         raise ValueError(
-            f"images to correlate must have one shape, but they are {first.shape} and {second.shape}"
+            "images to correlate must have one shape, but they are "
+            f"{first.shape} and {second.shape}"
         )
     xp = namespace_of(first, second)
     box = check_square(first)

@@ -47,7 +47,7 @@ def ring_index(box_size_px: int, xp: Any = np) -> Any:
 
 
 def half_plane_weights(box_size_px: int, xp: Any = np) -> Any:
-    """Return (N // 2 + 1,) float64: how many terms of the full plane a column stands for, 1 or 2."""
+    """Return (N // 2 + 1,) float64: 1 or 2, the terms of the full plane a column stands for."""
     weights = xp.full(box_size_px // 2 + 1, 2.0)
     weights[0] = 1.0
     if box_size_px % 2 == 0:
@@ -65,6 +65,7 @@ def check_square(images: Any) -> int:
     """
     if images.ndim < 2 or images.shape[-1] != images.shape[-2]:
         raise ValueError(
-            f"images must be square, with axes (..., row, column), but their shape is {images.shape}"
+            "images must be square, with axes (..., row, column), but their shape is "
+            f"{images.shape}"
         )
     return int(images.shape[-1])

@@ -148,7 +148,9 @@ def from_sparx(alpha_deg: Any, translation_px: Any, mirror: Any) -> Poses2D:
     mirror : (n,) bool.
     """
     xp = namespace_of(alpha_deg)
-    unmirrored = Poses2D(wrap_degrees(-alpha_deg), translation_px, xp.zeros_like(mirror, dtype=bool))
+    unmirrored = Poses2D(
+        wrap_degrees(-alpha_deg), translation_px, xp.zeros_like(mirror, dtype=bool)
+    )
     shift = _to_particle_frame(unmirrored, translation_px)
     return Poses2D(unmirrored.psi_deg, shift, xp.asarray(mirror, dtype=bool))
 
