@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Float64 comparison of single candidates with the whole spectrum, on the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def sample_and_normalise(image, x, y, positions, weights, normalise, samples):
+    """Fill ``samples`` with the rings about (x, y); return their area-weighted norm.
+
+    ``weights`` (n_samples,) are areas in square pixels. With ``normalise`` the samples get
+    area-weighted mean 0 and standard deviation 1; constant rings become zeros.
+    """
+    last = image.shape[0] - 1
+    total = mean = 0.0
+    for i in range(positions.shape[0]):
+        px = min(max(x + positions[i, 0], 0.0), float(last))
+        py = min(max(y + positions[i, 1], 0.0), float(last))
+        column, row = min(int(px), last - 1), min(int(py), last - 1)
+        dx, dy = px - column, py - row
+        top = image[row, column] * (1.0 - dx) + image[row, column + 1] * dx
+        bottom = image[row + 1, column] * (1.0 - dx) + image[row + 1, column + 1] * dx
+        samples[i] = top * (1.0 - dy) + bottom * dy
+        total += weights[i]
+        mean += weights[i] * samples[i]
+    mean /= total
+    square = 0.0
+    for i in range(positions.shape[0]):
+        square += weights[i] * (samples[i] - mean) ** 2
+    if normalise:
+        scale = 1.0 / np.sqrt(square / total) if square > 0.0 else 0.0
+        for i in range(positions.shape[0]):
+            samples[i] = (samples[i] - mean) * scale
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def _ring_product(table, first, stride, samples):
+    """Sum of samples times every ``stride``-th table entry from ``first``, around the circle."""
+    total = 0.0
+    n_angles, length = table.shape[0], samples.shape[0]
+    if stride == 1:
+        split = n_angles - first
+        for n in range(split):
+            total += table[first + n] * samples[n]
+        for n in range(split, length):
+            total += table[n - split] * samples[n]
+    else:
+        at = first
+        for n in range(length):
+            total += table[at] * samples[n]
+            at += stride
+            if at >= n_angles:
+                at -= n_angles
+    return total
+
+
+@njit(cache=True, nogil=True)
+def correlation_at(tables, starts, lengths, samples, reversed_samples, mirror, angle):
+    """Correlation of one reference (n_rings, n_angles) with the samples at one angle bin."""
+    n_angles = tables.shape[1]
+    source = reversed_samples if mirror else samples
+    # g(-(theta + phi)) f(theta) summed over theta equals g(theta - phi) f(-theta).
+    first = (n_angles - angle) % n_angles if mirror else angle
+    total = 0.0
+    for ring in range(lengths.shape[0]):
+        begin = starts[ring]
+        total += _ring_product(
+            tables[ring], first, n_angles // lengths[ring], source[begin : begin + lengths[ring]]
+        )
+    return total
+
+
+@njit(cache=True, nogil=True)
+def reverse_rings(samples, starts, lengths, out):
+    """Fill ``out`` with every ring run backwards about its first sample."""
+    for ring in range(lengths.shape[0]):
+        begin, length = starts[ring], lengths[ring]
+        out[begin] = samples[begin]
+        for n in range(1, length):
+            out[begin + n] = samples[begin + length - n]
+
+
+@njit(cache=True, nogil=True)
+def climb(tables, starts, lengths, samples, reversed_samples, mirror, angle):
+    """Walk from an angle bin to the local maximum; ties go to the later bin.
+
+    Returns the height, the bin, and the offset of the maximum from that bin by the 7-point
+    parabola (SPARX ``prb1d``), in bins.
+    """
+    n_angles = tables.shape[1]
+    window = np.empty(7)
+    for i in range(7):
+        window[i] = correlation_at(
+            tables, starts, lengths, samples, reversed_samples, mirror, (angle + i - 3) % n_angles
+        )
+    for _ in range(n_angles):
+        if window[4] >= window[3] and window[4] > window[2]:
+            angle = (angle + 1) % n_angles
+            window[:6] = window[1:].copy()
+            window[6] = correlation_at(
+                tables, starts, lengths, samples, reversed_samples, mirror, (angle + 3) % n_angles
+            )
+        elif window[2] > window[3]:
+            angle = (angle - 1) % n_angles
+            window[1:] = window[:6].copy()
+            window[0] = correlation_at(
+                tables, starts, lengths, samples, reversed_samples, mirror, (angle - 3) % n_angles
+            )
+        else:
+            break
+    numerator = denominator = 0.0
+    for i in range(7):
+        numerator += (i - 3) * window[i]
+        denominator += ((i - 3) ** 2 - 4) * window[i]
+    offset = -1.5 * numerator / denominator if denominator != 0.0 else 0.0
+    return window[3], angle, offset
