@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Glue between Scipion and the engine that is neither protocol nor viewer."""
+"""The glue between Scipion and the engine; the only room, with the protocols and viewers, that
+knows pyworkflow."""

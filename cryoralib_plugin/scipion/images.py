@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Image stacks of a set under names and in formats that the engine reads."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Dict, Iterable
+
+logger = logging.getLogger(__name__)
+
+# The engine asks the file's content; these are the formats it knows, by their usual names.
+_READ_BY_ENGINE = (".mrc", ".mrcs", ".map", ".st", ".hdf", ".hdf5", ".h5")
+
+
+def readable_stacks(names: Iterable[str], folder: Path) -> Dict[str, str]:
+    """The name the engine is given for every stack name of a set.
+
+    Stacks of another format (Spider, Imagic, TIFF) are converted to MRC, and stacks whose name
+    holds a space, which STAR files cannot, are linked; both into `folder`.
+    """
+    found: Dict[str, str] = {}
+    for number, name in enumerate(names, start=1):
+        path = _without_format(name)
+        if not os.path.exists(path):
+            raise FileNotFoundError(
+                f"image stack {path} does not exist: it was moved, or its disk is not mounted"
+            )
+        if Path(path).suffix.lower() not in _READ_BY_ENGINE:
+            found[name] = _converted(path, folder / f"{number:04d}_{_safe(Path(path).stem)}.mrcs")
+        elif path.split() != [path]:
+            found[name] = _linked(path, folder / f"{number:04d}_{_safe(Path(path).name)}")
+        else:
+            found[name] = path
+    return found
+
+
+def n_images(name: str) -> int:
+    """The number of images in a stack, as pwem reads it."""
+    from pwem.emlib.image import ImageHandler
+
+    _, _, depth, count = ImageHandler().getDimensions(name)
+    return max(count, depth)
+
+
+def _without_format(name: str) -> str:
+    """The path without the format that Xmipp appends to it, as in particles.mrc:mrcs."""
+    path, colon, form = name.rpartition(":")
+    return path if colon and form in ("mrc", "mrcs") else name
+
+
+def _converted(path: str, target: Path) -> str:
+    """The stack as an MRC stack in the target, unless a former run made it."""
+    from pwem.emlib.image import ImageHandler
+
+    if not target.exists() or target.stat().st_mtime < os.stat(path).st_mtime:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        logger.info("converting %s, which the engine does not read, to %s", path, target)
+        ImageHandler().convertStack(path, str(target))
+    return str(target)
+
+
+def _linked(path: str, target: Path) -> str:
+    """A link in the target to the stack."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_symlink():
+        target.unlink()
+    target.symlink_to(os.path.abspath(path))
+    return str(target)
+
+
+def _safe(name: str) -> str:
+    """The name without spaces."""
+    return "_".join(name.split())
