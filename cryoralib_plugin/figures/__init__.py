@@ -5,6 +5,7 @@ Viewers show them, notebooks display them, the report program saves them.
 """
 
 from .convergence import convergence
+from .evolution import average_evolution
 from .gallery import (
     CLASSES_PER_PAGE,
     GalleryPage,
@@ -35,6 +36,7 @@ __all__ = [
     "History",
     "IterationResults",
     "PoseTable",
+    "average_evolution",
     "class_gallery",
     "class_occupancy",
     "class_of_axes",

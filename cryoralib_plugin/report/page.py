@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report as one HTML page: pictures embedded, no script, no network, printable."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+import numpy as np
+import pandas as pd
+
+from cryoralib_plugin.figures import effective_classes
+
+from .collect import RunReport
+
+MOST_QUARANTINED = 200
+
+_PROGRAMS = {
+    "mra": "Multi-reference 2D alignment",
+    "rfa": "Reference-free 2D alignment",
+}
+
+_STYLE = """
+:root { color-scheme: light; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1240px; margin: 2em auto;
+       padding: 0 1em; }
+h1 { font-size: 1.6em; margin-bottom: .2em; } h2 { font-size: 1.2em; margin-top: 2em;
+     border-bottom: 1px solid #ccc; } h3 { font-size: 1em; }
+figure { margin: 1em 0; } figure img { max-width: 100%; height: auto; }
+figcaption { color: #555; font-size: .92em; max-width: 60em; }
+.pair { display: flex; flex-wrap: wrap; gap: 1em; align-items: flex-start; }
+.pair figure { flex: 1 1 420px; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .9em; font-variant-numeric: tabular-nums; }
+th, td { padding: .2em .7em; text-align: right; border-bottom: 1px solid #e2e2e2; }
+th { background: #f4f4f4; } td.word, th.word { text-align: left; }
+tr.dead td { color: #a33; }
+.state { display: inline-block; padding: .1em .7em; border: 2px solid; border-radius: 1em; }
+.finished { color: #00664b; } .failed { color: #a03c00; } .running { color: #00507f; }
+@media print { body { max-width: none; } figure, tr { break-inside: avoid; } }
+"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A saved figure: PNG bytes, the name of its file, what it shows and how to read it."""
+
+    name: str
+    title: str
+    caption: str
+    png: bytes
+
+
+def report_page(report: RunReport, sections: Sequence[Tuple[str, Sequence[Picture]]]) -> str:
+    """Return the whole page.
+
+    Parameters
+    ----------
+    sections
+        Heading and pictures of each section, in order.
+    """
+    program = report.results.program if report.results else ""
+    title = _PROGRAMS.get(program.lower(), "Cryo-RALib run")
+    parts = [f"<h1>{escape(title)}</h1>", f"<p>{escape(str(report.run_dir.resolve()))}</p>"]
+    parts += [_state(report.status), _table(_summary(report), header=False)]
+    for heading, pictures in sections:
+        parts.append(f"<h2>{escape(heading)}</h2>")
+        # Wide pictures stand alone; two small ones share a line.
+        parts.append('<div class="pair">' + "".join(map(_figure, pictures)) + "</div>")
+    if report.results is not None:
+        parts += ["<h2>Classes</h2>", _class_table(report)]
+    parts += ["<h2>Figures of merit of every iteration</h2>", _metrics_table(report.metrics)]
+    parts += ["<h2>Quarantined particles</h2>", _quarantine(report.quarantine)]
+    parts += ["<h2>Parameters</h2>", _parameters(report.config)]
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n"
+        + "\n".join(parts)
+        + "\n</body></html>\n"
+    )
+
+
+def _state(status: Mapping[str, Any]) -> str:
+    state = str(status.get("state", "")) or "unknown: status.json is missing"
+    words = str(status.get("message") or "")
+    css = state if state in ("finished", "failed", "running") else "running"
+    version = f" Version {status['version']}." if status.get("version") else ""
+    return (
+        f'<p><span class="state {css}">{escape(state)}</span> {escape(words)}{escape(version)}</p>'
+    )
+
+
+def _summary(report: RunReport) -> List[List[str]]:
+    results = report.results
+    if results is None:
+        return [["Iterations finished", "0"]]
+    classes = results.classes
+    finest = classes.resolution_angst[np.isfinite(classes.resolution_angst)]
+    seconds = sum(np.nansum(column) for column in report.history.phase_seconds.values())
+    total = report.history.columns.get("seconds_total")
+    seconds = float(np.nansum(total)) if total is not None else float(seconds)
+    box, pixel = results.box_size_px, results.pixel_size_angst
+    rows = [
+        ["Particles with a class", f"{int(classes.n_members.sum()):,}"],
+        ["Particles quarantined", f"{len(report.quarantine):,}"],
+        ["Classes alive", f"{int(classes.alive.sum())} of {len(classes)}"],
+        ["Effective classes (entropy)", f"{effective_classes(classes.n_members):.1f}"],
+        ["Best class resolution", f"{finest.min():.1f} Å" if finest.size else "unknown"],
+        ["Box as aligned", f"{box} px of {pixel:.4g} Å ({box * pixel:.0f} Å)"],
+        ["Iterations finished", str(results.iteration)],
+    ]
+    return rows + ([["Time in iterations", _duration(seconds)]] if seconds > 0 else [])
+
+
+def _figure(picture: Picture) -> str:
+    data = base64.b64encode(picture.png).decode("ascii")
+    return (
+        f'<figure><img alt="{escape(picture.title)}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{escape(picture.caption)} ({escape(picture.name)})</figcaption></figure>"
+    )
+
+
+def _class_table(report: RunReport) -> str:
+    classes = report.results.classes if report.results else None
+    if classes is None or len(classes) == 0:
+        return "<p>This run has no classes.</p>"
+    rows = [["class", "particles", "share (%)", "resolution (Å)", "mean score", "state"]]
+    for i in classes.order("size"):
+        rows.append(
+            [
+                str(int(classes.number[i])),
+                f"{int(classes.n_members[i]):,}",
+                f"{100 * classes.share[i]:.2f}",
+                _number(classes.resolution_angst[i]),
+                _number(classes.mean_score[i]),
+                "alive" if classes.alive[i] else "dead",
+            ]
+        )
+    return _table(rows)
+
+
+def _metrics_table(metrics: pd.DataFrame) -> str:
+    if metrics.empty:
+        return "<p>No iteration has finished yet.</p>"
+    rows = [[str(name).replace("_", " ") for name in metrics]]
+    rows += [[_number(value) for value in row] for row in metrics.itertuples(index=False)]
+    return _table(rows)
+
+
+def _quarantine(frame: pd.DataFrame) -> str:
+    if frame.empty:
+        return "<p>None: every particle took part.</p>"
+    shown = frame.head(MOST_QUARANTINED)
+    counts = frame["reason"].value_counts() if "reason" in frame else pd.Series(dtype=int)
+    words = "; ".join(f"{count:,} × {reason}" for reason, count in counts.head(20).items())
+    text = f"{len(frame):,} particles took no part. {words}."
+    if len(frame) > len(shown):
+        text += f" The first {len(shown)} are listed; all are in quarantine.csv."
+    rows = [[str(name) for name in frame]]
+    rows += [[str(value) for value in row] for row in shown.itertuples(index=False)]
+    return f"<p>{escape(text)}</p>" + _table(rows)
+
+
+def _parameters(config: Mapping[str, Any]) -> str:
+    if not config:
+        return "<p>config.json is missing.</p>"
+    rows: List[List[str]] = []
+    for group, values in config.items():
+        flat: Dict[str, Any] = values if isinstance(values, dict) else {"": values}
+        for name, value in flat.items():
+            rows.append([" . ".join(filter(None, (str(group), str(name)))), str(value)])
+    return _table(rows, header=False)
+
+
+def _table(rows: Sequence[Sequence[str]], *, header: bool = True) -> str:
+    """An HTML table; words stand left, numbers right, the first row may be a heading."""
+    lines = []
+    for place, row in enumerate(rows):
+        tag = "th" if header and place == 0 else "td"
+        cells = "".join(f"<{tag}{_css(cell)}>{escape(cell)}</{tag}>" for cell in row)
+        dead = ' class="dead"' if row[-1] == "dead" else ""
+        lines.append(f"<tr{dead}>{cells}</tr>")
+    return '<div class="scroll"><table>' + "\n".join(lines) + "</table></div>"
+
+
+def _css(cell: str) -> str:
+    is_number = cell.replace(",", "").replace(".", "").replace("-", "").replace("e", "").isdigit()
+    return "" if is_number or cell == "–" else ' class="word"'
+
+
+def _number(value: Any) -> str:
+    """A number as a reader wants it: whole, or four significant digits; a dash where unknown."""
+    if not isinstance(value, (int, float, np.integer, np.floating)):
+        return str(value)
+    if not np.isfinite(value):
+        return "–"
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:.4g}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
