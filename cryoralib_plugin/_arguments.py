@@ -32,6 +32,7 @@ def parser_for(config_class: type, description: str) -> argparse.ArgumentParser:
     """Flags for every parameter, in the groups of the form, and --config FILE."""
     parser = _Parser(
         prog=f"python -m cryoralib_plugin {config_class.program}",
+        usage=f"python -m cryoralib_plugin {config_class.program} [--config FILE] [options]",
         description=description,
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
@@ -118,8 +119,9 @@ def _unknown_options(unknown: List[str], config_class: type) -> List[str]:
     """One sentence for every argument that is no option, with the nearest one that is."""
     known = [flag_of(name) for _, _, name, _ in iter_params(config_class)] + ["--config"]
     problems = []
-    for word in unknown:
-        like = nearest(word.split("=")[0].replace("_", "-"), known) if word[:1] == "-" else ""
+    # What follows an unknown option is its value, not one more mistake.
+    for word in [word for word in unknown if word.startswith("-")] or unknown:
+        like = nearest(word.split("=")[0].replace("_", "-"), known)
         hint = f"; did you mean {like}?" if like else ""
         problems.append(f"unknown option: {word}{hint}")
     return problems

@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The programs: the only place where devices, ranks, files and parameters are put together.
+
+Importing this module imports no program; each is imported when its name is called.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+
+from . import __version__
+from ._arguments import read_config
+from .contract._codec import nearest, to_json
+from .contract._param import ConfigError
+from .contract.results import FAILED, FINISHED, RUNNING, ResultPaths
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_FOR_THE_ROOT = 2.0
+"""How long another rank waits with its message: the root often has the same one."""
+
+_LAUNCHERS = (
+    ("PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"),
+    ("PMIX_RANK", "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"),
+)
+
+
+@dataclass
+class Session:
+    """What the end of a program must know, good or bad: its ranks and its run directory."""
+
+    comm: Optional[Any] = None
+    files: Optional[Any] = None
+
+    @property
+    def rank(self) -> int:
+        """This rank's number, also before MPI is opened."""
+        return self.comm.rank if self.comm is not None else _launched()[0]
+
+
+class Program(NamedTuple):
+    """A program's one-line description and what starts it."""
+
+    description: str
+    start: Callable[[List[str], Session], int]
+
+
+def main(words: Optional[Sequence[str]] = None) -> int:
+    """Run the program the command line names; its exit code."""
+    given = list(sys.argv[1:] if words is None else words)
+    session = Session()
+    try:
+        return _dispatch(given, session)
+    except KeyboardInterrupt:
+        return _fail("interrupted", session, 130)
+    except Exception as error:
+        logger.debug("the program ended because of", exc_info=True)
+        return _fail(_sentence(error), session, 1)
+
+
+def _dispatch(given: List[str], session: Session) -> int:
+    name = given[0] if given else "--help"
+    if name in ("-h", "--help", "help"):
+        sys.stdout.write(_overview())
+        return 0
+    if name == "--version":
+        sys.stdout.write(f"cryoralib {__version__}\n")
+        return 0
+    if name not in PROGRAMS:
+        like = nearest(name, PROGRAMS)
+        hint = f"did you mean {like}?" if like else "known are: " + ", ".join(PROGRAMS)
+        raise ConfigError(f"unknown program: {name}; {hint}")
+    return PROGRAMS[name].start(given[1:], session)
+
+
+def _overview() -> str:
+    lines = [
+        "usage: python -m cryoralib_plugin PROGRAM [options]",
+        "       mpirun -n 4 python -m mpi4py -m cryoralib_plugin PROGRAM [options]",
+        "",
+        *(f"  {name:<10} {program.description}" for name, program in PROGRAMS.items()),
+        "",
+        "python -m cryoralib_plugin PROGRAM --help lists a program's options.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _multireference(words: List[str], session: Session) -> int:
+    from .contract.align2d import MultireferenceConfig
+
+    return _align2d(MultireferenceConfig, words, session)
+
+
+def _reference_free(words: List[str], session: Session) -> int:
+    from .contract.align2d import ReferenceFreeConfig
+
+    return _align2d(ReferenceFreeConfig, words, session)
+
+
+def _align2d(config_class: type, words: List[str], session: Session) -> int:
+    config = read_config(config_class, PROGRAMS[config_class.program].description, words)
+    _share_cores(config.compute.threads)
+    comm = session.comm = _open_ranks(config.compute.expected_ranks)
+    _log_to_screen(comm)
+
+    from .align2d import run
+    from .io.run_files import RunFiles
+    from .kernels.device import open_device
+    from .particles.source import open_source
+    from .particles.table import ParticleTable
+
+    files = RunFiles(ResultPaths(config.files.output_dir))
+    table = comm.broadcast(
+        ParticleTable.read(config.files.particles_file) if comm.is_root else None
+    )
+    gpu_ids = _gpu_ids(config.compute.gpus)
+    device = open_device(config.compute.backend, gpu_ids, comm.local_rank)
+    source = open_source(table, config)
+    if comm.is_root:
+        _take_directory(files, config)
+    comm.barrier()
+    session.files = files
+    logger.info("cryoralib %s %s on %s, %d rank(s)", __version__, config.program, device.name,
+                comm.size)  # fmt: skip
+    run(config, table, source, device, comm, files)
+    if comm.is_root:
+        iteration = files.paths.last_iteration() or 0
+        logger.info("finished; the results are in %s", files.paths.run_dir)
+        files.write_status(FINISHED, iteration=iteration)
+    return 0
+
+
+def _simulate(words: List[str], session: Session) -> int:
+    from .contract.simulate import SimulateConfig
+
+    config = read_config(SimulateConfig, PROGRAMS["simulate"].description, words)
+    _share_cores(0)
+    _log_to_screen(None)
+    from .simulate import simulate
+
+    simulate(config)
+    return 0
+
+
+def _report(words: List[str], session: Session) -> int:
+    from .figures.report import main as report
+
+    _log_to_screen(None)
+    return report(words)
+
+
+def _doctor(words: List[str], session: Session) -> int:
+    from .doctor import main as doctor
+
+    return doctor()
+
+
+def _demo(words: List[str], session: Session) -> int:
+    from .scipion.environment import DEFAULT_HOME, scipion_environment
+
+    os.environ.update(scipion_environment(DEFAULT_HOME))
+    _log_to_screen(None)
+    from .scipion.demo import main as demo
+
+    return demo(words)
+
+
+def _scipion(words: List[str], session: Session) -> int:
+    from .scipion.environment import start_scipion
+
+    start_scipion(words)
+
+
+PROGRAMS: Dict[str, Program] = {
+    "mra": Program("multi-reference alignment: particles into class averages", _multireference),
+    "rfa": Program("reference-free alignment of particles to their average", _reference_free),
+    "simulate": Program("particles of known truth, for tests and demonstrations", _simulate),
+    "report": Program("pictures and an HTML page of a run: report RUN_DIR", _report),
+    "doctor": Program("check this installation and say what mends it", _doctor),
+    "demo": Program("simulate, then run a whole Scipion project: demo --output DIR", _demo),
+    "scipion": Program("start Scipion with this Python: scipion [project NAME]", _scipion),
+}
+
+
+def _launched() -> "tuple[int, int, int]":
+    """Rank, size and ranks on this machine, as the MPI launcher tells them; 0, 1, 1 without one."""
+    for rank, size, local in _LAUNCHERS:
+        if rank in os.environ:
+            n_ranks = int(os.environ.get(size, "1"))
+            n_local = os.environ.get(local, "")
+            return int(os.environ[rank]), n_ranks, int(n_local) if n_local.isdigit() else n_ranks
+    return 0, 1, 1
+
+
+def _share_cores(threads: int) -> None:
+    """Tell the numerical libraries, before they are loaded, how many threads are this rank's."""
+    if "numba" in sys.modules:
+        return
+    available = len(os.sched_getaffinity(0))
+    # Open MPI and Slurm bind each rank to its share; MPICH's launcher lets all see every core.
+    is_bound = "OMPI_COMM_WORLD_RANK" in os.environ or "SLURM_CPUS_PER_TASK" in os.environ
+    share = available if is_bound else max(1, available // _launched()[2])
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        if threads:
+            os.environ[name] = str(threads)
+        else:
+            os.environ.setdefault(name, str(share))
+
+
+def _open_ranks(expected_ranks: int) -> Any:
+    """The communicator; refused where the launcher started more ranks than it holds."""
+    from .parallel.mpi import open_communicator
+
+    comm = open_communicator(expected_ranks)
+    n_launched = _launched()[1]
+    if n_launched > 1 and comm.size == 1:
+        raise ConfigError(
+            f"mpirun started {n_launched} ranks, but each is a run of its own: mpirun and mpi4py "
+            f"belong to different MPI libraries; use {Path(sys.executable).parent / 'mpirun'}, or "
+            "install the MPI of your mpirun into this Python"
+        )
+    return comm
+
+
+def _gpu_ids(text: str) -> "tuple[int, ...]":
+    """The device numbers in a text such as "0 1"."""
+    words = text.replace(",", " ").split()
+    if not all(word.isdigit() for word in words):
+        raise ConfigError(f"gpus (GPUs) must be device numbers such as '0 1', not {text!r}")
+    return tuple(map(int, words))
+
+
+def _take_directory(files: Any, config: Any) -> None:
+    """Make the run directory this run's own; an earlier run's results are never overwritten."""
+    earlier = files.paths.last_iteration()
+    if earlier is not None and not config.compute.resume:
+        raise ConfigError(
+            f"{files.paths.run_dir} holds a run that came to iteration {earlier}: continue it "
+            "with --resume, or choose another --output-dir"
+        )
+    files.prepare()
+    files.write_config(to_json(config))
+    files.write_status(RUNNING, iteration=earlier or 0)
+    handler = logging.FileHandler(files.paths.log, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setLevel(logging.DEBUG)
+    logging.getLogger(__package__).addHandler(handler)
+
+
+def _log_to_screen(comm: Any) -> None:
+    """The root tells what it does, the other ranks only what is wrong."""
+    is_root = comm is None or comm.is_root
+    handler = logging.StreamHandler(sys.stderr)
+    who = "" if is_root else f"rank {comm.rank}: "
+    handler.setFormatter(logging.Formatter(f"%(asctime)s {who}%(message)s", "%H:%M:%S"))
+    handler.setLevel(logging.INFO if is_root else logging.WARNING)
+    package = logging.getLogger(__package__)
+    package.handlers[:] = [handler]
+    package.setLevel(logging.DEBUG)
+    package.propagate = False
+
+
+def _sentence(error: Exception) -> str:
+    """What went wrong, for the user at the screen."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return (
+            f"{error.name} is not installed in this Python: {sys.executable} -m pip install "
+            f"'scipion-em-cryoralib[engine]' (python -m cryoralib_plugin doctor tells more)"
+        )
+    if isinstance(error, MemoryError):
+        return (
+            f"not enough memory ({error}): use --cache disk, a smaller --batch-size or fewer "
+            "ranks per machine"
+        )
+    if isinstance(error, OSError):
+        text = error.strerror or str(error)
+        if error.errno == errno.ENOSPC and error.filename:
+            text = "the disk is full"
+        return f"{error.filename}: {text}" if error.filename else text
+    if isinstance(error, (ValueError, TypeError, RuntimeError, ImportError)):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {error}; the details are in run.log"
+
+
+def _fail(message: str, session: Session, code: int) -> int:
+    """Say what went wrong once, note it in status.json and end every rank."""
+    if session.rank:
+        time.sleep(_SECONDS_FOR_THE_ROOT)
+    who = f"error on rank {session.rank}" if session.rank else "error"
+    sys.stderr.write(f"{who}: {message}\n")
+    sys.stderr.flush()
+    if session.files is not None:
+        try:
+            iteration = session.files.paths.last_iteration() or 0
+            session.files.write_status(FAILED, iteration=iteration, message=message)
+        except OSError as error:
+            sys.stderr.write(f"status.json could not be written: {error}\n")
+    if session.comm is not None and session.comm.size > 1:
+        session.comm.abort(code)
+    return code
