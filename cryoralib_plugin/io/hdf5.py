@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EMAN2's HDF5 stacks: image i is the dataset /MDF/images/i/image, its header the attributes beside.
+"""EMAN2's HDF5 stacks: image i is the dataset /MDF/images/i/image, its header attributes of i.
 
 Compressed stacks (EMAN2 since 2.9) hold integers of b bits that stand for
 min + (max - min) * integer / (2^b - 1); min, max and b are attributes of the image.

@@ -221,8 +221,8 @@ class MrcStackWriter:
             images = images[np.newaxis]
         if images.ndim != 3 or (self._shape and images.shape[1:] != self._shape):
             raise ValueError(
-                f"images appended to a stack must have one shape, {self._shape or '(rows, columns)'}"
-                f", but are {images.shape}"
+                "images appended to a stack must have one shape, "
+                f"{self._shape or '(rows, columns)'}, but are {images.shape}"
             )
         self._shape = images.shape[1:]
         if images.size:

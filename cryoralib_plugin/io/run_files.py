@@ -104,10 +104,8 @@ class RunFiles:
         if halves is not None:
             for half in HALVES:
                 images = halves[:, half - 1]
-                parts[paths.half_classes_mrcs(it, half)] = (
-                    lambda name, images=images: write_stack(
-                        name, images, pixel_size_angst=pixel_size
-                    )
+                parts[paths.half_classes_mrcs(it, half)] = lambda name, images=images: write_stack(
+                    name, images, pixel_size_angst=pixel_size
                 )
         if checkpoint.frc is not None:
             frc = checkpoint.frc
@@ -176,8 +174,7 @@ class RunFiles:
                     return f"{name} is missing"
                 if path.stat().st_size != expected["bytes"]:
                     return (
-                        f"{name} has {path.stat().st_size:,} bytes instead of "
-                        f"{expected['bytes']:,}"
+                        f"{name} has {path.stat().st_size:,} bytes instead of {expected['bytes']:,}"
                     )
                 if size_and_sha256(path)[1] != expected["sha256"]:
                     return f"the content of {name} has changed since it was written"

@@ -141,7 +141,8 @@ def _read_loop(span: _Span, exact: bool) -> pd.DataFrame:
         raise ValueError(f"{span} is damaged: {error}") from error
     if frame.shape[1] != len(columns) or _last_row_is_short(frame):
         raise ValueError(
-            f"{span} has {len(columns)} column labels but rows of another number of values: the file is damaged or was cut short"
+            f"{span} has {len(columns)} column labels but rows of another number of values: the "
+            "file is damaged or was cut short"
         )
     frame.columns = pd.Index(columns)
     return frame

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong with an input, in words, before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+
+from cryoralib_plugin.contract import labels
+
+from .table import ParticleTable
+
+_LARGEST_KV = 2000.0
+_PIXEL_SIZE_TOLERANCE = 0.01
+
+
+def check_ctf(table: ParticleTable, ctf_correction: str) -> None:
+    """Check that every particle has a CTF that can be, when CTF correction is asked for.
+
+    Raises
+    ------
+    ValueError
+        Naming the column, the first row and what to do.
+    """
+    if ctf_correction == "none":
+        return
+    advice = "estimate the CTF first, or set ctf_correction to none"
+    asked = f"CTF correction ({ctf_correction}) needs"
+    per_row, per_group = table.particles, table.optics
+    missing = [
+        name
+        for name in (
+            labels.DEFOCUS_U,
+            labels.VOLTAGE,
+            labels.SPHERICAL_ABERRATION,
+            labels.AMPLITUDE_CONTRAST,
+        )
+        if name not in per_row and name not in per_group
+    ]
+    if missing:
+        raise ValueError(f"{asked} {', '.join(missing)}, which the particles lack: {advice}")
+    ctf = table.ctf()
+    largest_kv = float(np.nanmax(ctf.voltage_kv)) if len(ctf) else 0.0
+    if largest_kv > _LARGEST_KV:
+        raise ValueError(
+            f"{labels.VOLTAGE} must be in kV, but is {largest_kv:g}: it seems to be in V, divide "
+            "it by 1000"
+        )
+    for name, values, lowest, text in (
+        (labels.DEFOCUS_U, ctf.defocus_u_angst, 1e-6, "positive (underfocus, in Angstrom)"),
+        (labels.DEFOCUS_V, ctf.defocus_v_angst, 1e-6, "positive (underfocus, in Angstrom)"),
+        (labels.DEFOCUS_ANGLE, ctf.defocus_angle_deg, -np.inf, "a number"),
+        (labels.VOLTAGE, ctf.voltage_kv, 1.0, "at least 1 kV"),
+        (labels.SPHERICAL_ABERRATION, ctf.cs_mm, 0.0, "not negative"),
+        (labels.AMPLITUDE_CONTRAST, ctf.amplitude_contrast, 0.0, "between 0 and 1"),
+    ):
+        bad = ~(np.isfinite(values) & (values >= lowest))
+        if name == labels.AMPLITUDE_CONTRAST:
+            bad |= values > 1.0
+        rows = np.flatnonzero(bad)
+        if rows.size:
+            raise ValueError(
+                f"{name} must be {text}, but {rows.size} of {len(table)} particles have other "
+                f"values, the first is row {rows[0] + 1} with {values[rows[0]]:g}: correct or "
+                f"remove them; {advice}"
+            )
+    for name, done in (
+        (labels.DATA_ARE_PHASE_FLIPPED, "phase-flipped"),
+        (labels.DATA_ARE_PREMULTIPLIED, "multiplied by their CTF"),
+    ):
+        if name in per_group and (per_group[name] != 0).any():
+            raise ValueError(
+                f"the particles are {done} already ({name}): set ctf_correction to none, or give "
+                "them as they were extracted"
+            )
+
+
+def check_references(
+    images: np.ndarray,
+    pixel_size_angst: float,
+    *,
+    box_size_px: int,
+    particle_pixel_size_angst: float,
+    path: Union[str, Path] = "",
+) -> None:
+    """Check that references have the box and pixel size of the prepared particles.
+
+    Parameters
+    ----------
+    images
+        (K, rows, columns), the references.
+    pixel_size_angst
+        From their header; 0, or 1 as some programs write for "unknown", is not compared.
+    box_size_px, particle_pixel_size_angst
+        Of the particles after down-sampling.
+
+    Raises
+    ------
+    ValueError
+        Other box; other pixel size; a reference that is not finite or is constant.
+    """
+    name = f"references {path}".strip()
+    if images.shape[1:] != (box_size_px, box_size_px):
+        raise ValueError(
+            f"{name} must have the box of the particles, {box_size_px} x {box_size_px} px (after "
+            f"down-sampling), but have {images.shape[2]} x {images.shape[1]} px: rescale them or "
+            "change downsample_box_px"
+        )
+    is_known = pixel_size_angst > 0 and pixel_size_angst != 1.0
+    ratio = pixel_size_angst / particle_pixel_size_angst
+    if is_known and abs(ratio - 1) > _PIXEL_SIZE_TOLERANCE:
+        raise ValueError(
+            f"{name} must have the pixel size of the particles, {particle_pixel_size_angst:g} A "
+            f"(after down-sampling), but have {pixel_size_angst:g} A: rescale them or change "
+            "downsample_box_px"
+        )
+    lowest, highest = images.min(axis=(1, 2)), images.max(axis=(1, 2))
+    for number, (low, high) in enumerate(zip(lowest, highest), 1):
+        if not np.isfinite(low + high):
+            raise ValueError(f"reference {number} of {name} holds NaN or Inf: remove or replace it")
+        if low == high:
+            raise ValueError(f"reference {number} of {name} is constant: remove or replace it")

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A particle file becomes a table, a catalogue of its stacks and a source of its images."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Tuple, Union
+
+from cryoralib_plugin.io.stack import read_stack_header
+
+from .cache import DiskCache, ImageCache, MemoryCache, NoCache
+from .catalogue import StackCatalogue
+from .checks import check_ctf
+from .preprocess import Preprocessing, Preprocessor
+from .source import ImageSource
+from .table import STAR_SUFFIX, ParticleTable
+
+logger = logging.getLogger(__name__)
+_UNKNOWN_PIXEL_SIZE_ANGST = 1.0
+
+
+def find_particles(path: Union[str, Path]) -> Tuple[ParticleTable, StackCatalogue]:
+    """Read a STAR file or a bare stack and check every stack it names, before any work.
+
+    Parameters
+    ----------
+    path
+        RELION STAR file of any style, MRC or MRCS stack, EMAN2 HDF5 stack.
+
+    Returns
+    -------
+    table, catalogue
+        Image names of the table are paths as they were found. Where neither the STAR file nor a
+        header tells the pixel size, 1 A is assumed and said.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"particle file {path} does not exist")
+    if path.suffix.lower() == STAR_SUFFIX:
+        table = ParticleTable.read(path)
+        catalogue = StackCatalogue.open(table.image_names, path.parent)
+    else:
+        header = read_stack_header(path)
+        names = [f"{number:06d}@{path}" for number in range(1, header.n_images + 1)]
+        table = ParticleTable.from_image_names(names)
+        catalogue = StackCatalogue.open(names)
+    if not (table.image_pixel_size_angst or catalogue.pixel_size_angst):
+        logger.warning("%s does not tell the pixel size: 1 A is assumed", path)
+    table = table.with_image_pixel_size(
+        catalogue.pixel_size_angst or _UNKNOWN_PIXEL_SIZE_ANGST, catalogue.box_size_px
+    )
+    if catalogue.has_moved:
+        table = table.with_image_names(catalogue.image_names())
+    return table, catalogue
+
+
+def make_source(
+    table: ParticleTable,
+    catalogue: StackCatalogue,
+    preprocessing: Preprocessing,
+    *,
+    cache: str = "none",
+    cache_bytes: int = 0,
+    cache_path: Union[str, Path] = "",
+) -> Tuple[ParticleTable, ImageSource]:
+    """Return the table with shifts in prepared pixels, and the source of prepared images.
+
+    Parameters
+    ----------
+    cache
+        "none", "memory" (up to `cache_bytes`) or "disk" (a scratch file at `cache_path`).
+    """
+    asked = "wiener" if preprocessing.ctf == "multiply" else preprocessing.ctf
+    check_ctf(table, asked)
+    preprocessor = Preprocessor(preprocessing, catalogue.box_size_px, table.image_pixel_size_angst)
+    source = ImageSource(
+        catalogue,
+        preprocessor,
+        ctf=table.ctf() if preprocessor.needs_ctf else None,
+        cache=_open_cache(cache, len(table), preprocessor.box_size_px, cache_bytes, cache_path),
+    )
+    return table.at_pixel_size(preprocessor.pixel_size_angst), source
+
+
+def _open_cache(
+    kind: str, n_particles: int, box_size_px: int, max_bytes: int, path: Union[str, Path]
+) -> ImageCache:
+    if kind == "none":
+        return NoCache()
+    if kind == "memory":
+        return MemoryCache(n_particles, box_size_px, max_bytes)
+    if kind == "disk":
+        return DiskCache(n_particles, box_size_px, path)
+    raise ValueError(f'cache must be "none", "memory" or "disk", but is "{kind}"')
