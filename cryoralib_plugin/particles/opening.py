@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Tuple, Union
+from typing import Any, Tuple, Union
 
+import numpy as np
+
+from cryoralib_plugin.contract.schedule import outer_radius
+from cryoralib_plugin.io.memory_limit import free_memory_bytes
 from cryoralib_plugin.io.stack import read_stack_header
 
 from .cache import DiskCache, ImageCache, MemoryCache, NoCache
@@ -18,6 +22,41 @@ from .table import STAR_SUFFIX, ParticleTable
 
 logger = logging.getLogger(__name__)
 _UNKNOWN_PIXEL_SIZE_ANGST = 1.0
+_CACHE_SHARE_OF_MEMORY = 0.5
+_GIB = 1 << 30
+
+
+def open_particles(config: Any, comm: Any) -> Tuple[ParticleTable, ImageSource]:
+    """Open the particles of a 2D program on every rank; the root alone reads tables and headers.
+
+    Parameters
+    ----------
+    config
+        Has the groups files, preprocess, ctf, search and compute of `contract.align2d`.
+    comm
+        The ranks of the run.
+
+    Returns
+    -------
+    table, source
+        Of the whole set, on every rank; shifts are in pixels of the prepared images.
+    """
+    found = find_particles(config.files.particles_file) if comm.is_root else None
+    table, catalogue = comm.broadcast(found)
+    box = config.preprocess.downsample_box_px or catalogue.box_size_px
+    radius = outer_radius(config.search, box)
+    preprocessing = Preprocessing.from_config(config.preprocess, config.ctf, radius)
+    local_ranks = comm.gather_rows(np.array([comm.local_rank]))
+    ranks_here = comm.broadcast(None if local_ranks is None else int(local_ranks.max()) + 1)
+    memory = config.compute.memory_gib * _GIB or free_memory_bytes() / ranks_here
+    return make_source(
+        table,
+        catalogue,
+        preprocessing,
+        cache=config.preprocess.cache,
+        cache_bytes=int(memory * _CACHE_SHARE_OF_MEMORY),
+        cache_path=Path(config.files.output_dir) / f"images_rank{comm.rank:03d}.scratch",
+    )
 
 
 def find_particles(path: Union[str, Path]) -> Tuple[ParticleTable, StackCatalogue]:
