@@ -11,27 +11,22 @@ import logging
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from . import __version__
 from ._arguments import read_config
+from ._machine import launched, memory_of_this_rank, share_cores
 from .contract._codec import nearest, to_json
 from .contract._param import ConfigError
+from .contract.plan import GIB, forecast, workload_of
 from .contract.results import FAILED, FINISHED, RUNNING, ResultPaths
 
 logger = logging.getLogger(__name__)
 
 _SECONDS_FOR_THE_ROOT = 2.0
 """How long another rank waits with its message: the root often has the same one."""
-
-_LAUNCHERS = (
-    ("PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"),
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"),
-    ("PMIX_RANK", "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"),
-)
-
 
 @dataclass
 class Session:
@@ -43,7 +38,7 @@ class Session:
     @property
     def rank(self) -> int:
         """This rank's number, also before MPI is opened."""
-        return self.comm.rank if self.comm is not None else _launched()[0]
+        return self.comm.rank if self.comm is not None else launched().rank
 
 
 class Program(NamedTuple):
@@ -107,34 +102,59 @@ def _reference_free(words: List[str], session: Session) -> int:
 
 def _align2d(config_class: type, words: List[str], session: Session) -> int:
     config = read_config(config_class, PROGRAMS[config_class.program].description, words)
-    _share_cores(config.compute.threads)
+    threads = share_cores(config.compute.threads)
     comm = session.comm = _open_ranks(config.compute.expected_ranks)
     _log_to_screen(comm)
 
     from .align2d import run
     from .io.run_files import RunFiles
     from .kernels.device import open_device
-    from .particles.source import open_source
-    from .particles.table import ParticleTable
+    from .particles.opening import find_particles, make_source
+    from .particles.preprocess import Preprocessing
 
     files = RunFiles(ResultPaths(config.files.output_dir))
-    table = comm.broadcast(
-        ParticleTable.read(config.files.particles_file) if comm.is_root else None
-    )
-    gpu_ids = _gpu_ids(config.compute.gpus)
-    device = open_device(config.compute.backend, gpu_ids, comm.local_rank)
-    source = open_source(table, config)
     if comm.is_root:
         _take_directory(files, config)
+    # Whatever goes wrong from here on is told in status.json, which Scipion reads.
     comm.barrier()
     session.files = files
-    logger.info("cryoralib %s %s on %s, %d rank(s)", __version__, config.program, device.name,
-                comm.size)  # fmt: skip
-    run(config, table, source, device, comm, files)
+    device = open_device(
+        config.compute.backend, _gpu_ids(config.compute.gpus), comm.local_rank
+    )
+    found = comm.broadcast(find_particles(config.files.particles_file) if comm.is_root else None)
+    table, catalogue = found
+    work = workload_of(
+        config,
+        n_particles=len(table),
+        image_box_px=catalogue.box_size_px,
+        n_ranks=comm.size,
+        threads=threads,
+        backend=device.kind,
+        memory_bytes=int(config.compute.memory_gib * GIB) or memory_of_this_rank(),
+        device_bytes=device.free_bytes() if device.kind == "cuda" else 0,
+    )
+    plan = forecast(work)
+    table, source = make_source(
+        table,
+        catalogue,
+        Preprocessing.from_config(config.preprocess, config.ctf, config.search.outer_radius_px),
+        cache=config.preprocess.cache,
+        cache_bytes=plan.cache_bytes,
+        cache_path=files.paths.cache_of_rank(comm.rank),
+    )
+    logger.info(
+        "cryoralib %s, %s of %d particles on %d rank(s), %s: %s",
+        __version__, config.program, len(table), comm.size, device.name, plan.in_words,
+    )  # fmt: skip
+    # The result does not depend on the batch, so the record of the run keeps what was asked for.
+    compute = replace(config.compute, batch_size=plan.batch_size)
+    try:
+        run(replace(config, compute=compute), table, source, device, comm, files)
+    finally:
+        source.close()
     if comm.is_root:
-        iteration = files.paths.last_iteration() or 0
         logger.info("finished; the results are in %s", files.paths.run_dir)
-        files.write_status(FINISHED, iteration=iteration)
+        files.write_status(FINISHED, iteration=files.paths.last_iteration() or 0)
     return 0
 
 
@@ -142,7 +162,7 @@ def _simulate(words: List[str], session: Session) -> int:
     from .contract.simulate import SimulateConfig
 
     config = read_config(SimulateConfig, PROGRAMS["simulate"].description, words)
-    _share_cores(0)
+    share_cores(0)
     _log_to_screen(None)
     from .simulate import simulate
 
@@ -151,10 +171,15 @@ def _simulate(words: List[str], session: Session) -> int:
 
 
 def _report(words: List[str], session: Session) -> int:
-    from .figures.report import main as report
-
+    words = [word for word in words if word not in ("-h", "--help")]
+    if len(words) not in (1, 2):
+        raise ConfigError("usage: python -m cryoralib_plugin report RUN_DIR [OUTPUT_DIR]")
     _log_to_screen(None)
-    return report(words)
+    from .report import write_report
+
+    page = write_report(*words)
+    logger.info("the report is %s", page)
+    return 0
 
 
 def _doctor(words: List[str], session: Session) -> int:
@@ -190,37 +215,12 @@ PROGRAMS: Dict[str, Program] = {
 }
 
 
-def _launched() -> "tuple[int, int, int]":
-    """Rank, size and ranks on this machine, as the MPI launcher tells them; 0, 1, 1 without one."""
-    for rank, size, local in _LAUNCHERS:
-        if rank in os.environ:
-            n_ranks = int(os.environ.get(size, "1"))
-            n_local = os.environ.get(local, "")
-            return int(os.environ[rank]), n_ranks, int(n_local) if n_local.isdigit() else n_ranks
-    return 0, 1, 1
-
-
-def _share_cores(threads: int) -> None:
-    """Tell the numerical libraries, before they are loaded, how many threads are this rank's."""
-    if "numba" in sys.modules:
-        return
-    available = len(os.sched_getaffinity(0))
-    # Open MPI and Slurm bind each rank to its share; MPICH's launcher lets all see every core.
-    is_bound = "OMPI_COMM_WORLD_RANK" in os.environ or "SLURM_CPUS_PER_TASK" in os.environ
-    share = available if is_bound else max(1, available // _launched()[2])
-    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        if threads:
-            os.environ[name] = str(threads)
-        else:
-            os.environ.setdefault(name, str(share))
-
-
 def _open_ranks(expected_ranks: int) -> Any:
     """The communicator; refused where the launcher started more ranks than it holds."""
     from .parallel.mpi import open_communicator
 
     comm = open_communicator(expected_ranks)
-    n_launched = _launched()[1]
+    n_launched = launched().n_ranks
     if n_launched > 1 and comm.size == 1:
         raise ConfigError(
             f"mpirun started {n_launched} ranks, but each is a run of its own: mpirun and mpi4py "
@@ -230,7 +230,7 @@ def _open_ranks(expected_ranks: int) -> Any:
     return comm
 
 
-def _gpu_ids(text: str) -> "tuple[int, ...]":
+def _gpu_ids(text: str) -> tuple[int, ...]:
     """The device numbers in a text such as "0 1"."""
     words = text.replace(",", " ").split()
     if not all(word.isdigit() for word in words):

@@ -8,7 +8,7 @@ The form warns with it, the command line chooses the batch with it. The constant
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional
 
 from .schedule import outer_radius, shift_stages
@@ -105,22 +105,22 @@ class Workload:
     @property
     def n_local(self) -> int:
         """Particles of the rank that has most."""
-        return -(-self.n_particles // self.n_ranks)
+        return max(1, -(-self.n_particles // self.n_ranks))
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
     """What one rank takes above the empty program, and how long an iteration lasts.
 
-    `parts` names the shares of `host_bytes`. `cache` is the one asked for, or "none" where that
-    one does not fit into the memory limit.
+    `parts` names the shares of `host_bytes`. `cache_bytes` is the room for prepared images in
+    memory; what does not fit within the limit is read again in every iteration.
     """
 
     host_bytes: int
     device_bytes: int
     batch_size: int
+    cache_bytes: int
     seconds_per_iteration: float
-    cache: str
     parts: Mapping[str, int]
 
     @property
@@ -183,22 +183,15 @@ def workload_of(
 
 def forecast(work: Workload) -> MemoryPlan:
     """The memory plan of one rank and the time of one iteration."""
-    plan = _forecast(work)
-    too_much = work.memory_bytes and plan.host_bytes > work.memory_bytes
-    if too_much and work.cache == "memory":
-        plan = _forecast(replace(work, cache="none"))
-    return plan
-
-
-def _forecast(work: Workload) -> MemoryPlan:
-    fixed = _fixed_parts(work)
-    room = work.memory_bytes - sum(fixed.values()) if work.memory_bytes else 0
-    batch = work.batch_size or _batch_size(work, room)
-    parts = {
-        **fixed,
-        "batches": batch * _bytes_per_image_in_batch(work),
-        "assignments": batch * work.n_classes * FLOAT32,
-    }
+    parts = _fixed_parts(work)
+    batch = work.batch_size or _batch_size(work, work.memory_bytes - sum(parts.values()))
+    parts["batches"] = batch * (_bytes_per_image_in_batch(work) + work.n_classes * FLOAT32)
+    cache = 0
+    if work.cache == "memory":
+        cache = work.n_local * work.box_size_px**2 * FLOAT32
+        if work.memory_bytes:
+            cache = max(0, min(cache, work.memory_bytes - sum(parts.values())))
+    parts["cached images"] = cache
     device = 0
     if work.backend == "cuda":
         device = _device_fixed(work) + batch * _device_bytes_per_image(work)
@@ -206,8 +199,8 @@ def _forecast(work: Workload) -> MemoryPlan:
         host_bytes=sum(parts.values()),
         device_bytes=device,
         batch_size=batch,
-        seconds_per_iteration=_seconds(work),
-        cache=work.cache,
+        cache_bytes=cache,
+        seconds_per_iteration=_seconds(work, cache),
         parts=parts,
     )
 
@@ -222,7 +215,6 @@ def _fixed_parts(work: Workload) -> Dict[str, int]:
         match = work.threads * work.n_shifts * sum(work.ring_lengths) * MATCH_BYTES_PER_SAMPLE
     return {
         "particle table": work.n_particles * rows,
-        "cached images": work.n_local * image if work.cache == "memory" else 0,
         "class averages": work.n_classes * image * per_class,
         "references": work.n_classes * _reference_bytes(work),
         "matching": match,
@@ -244,7 +236,8 @@ def _batch_size(work: Workload, room: int) -> int:
             usable = DEVICE_SHARE * work.device_bytes - _device_fixed(work)
             wanted = int(usable // _device_bytes_per_image(work))
     if work.memory_bytes:
-        wanted = min(wanted, room // _bytes_per_image_in_batch(work))
+        # Half the room at most: the rest keeps prepared images.
+        wanted = min(wanted, room // (2 * _bytes_per_image_in_batch(work)))
     return max(SMALLEST_BATCH, min(wanted, LARGEST_BATCH))
 
 
@@ -265,8 +258,9 @@ def _device_bytes_per_image(work: Workload) -> int:
     return rings + heights + BATCHES_IN_FLIGHT * work.box_size_px**2 * FLOAT32
 
 
-def _seconds(work: Workload) -> float:
+def _seconds(work: Workload, cache_bytes: int) -> float:
     """Time of one iteration: the rank with most particles, its threads all at work."""
+    kept = cache_bytes / (work.n_local * work.box_size_px**2 * FLOAT32)
     lengths = work.ring_lengths
     samples = work.n_shifts * sum(lengths) * CPU_SECONDS_PER_SAMPLE
     # Half the angles are harmonics, and about half of those lie above the references' cut-off.
@@ -275,8 +269,8 @@ def _seconds(work: Workload) -> float:
     averaging = work.box_size_px**2 * CPU_SECONDS_PER_PIXEL
     workers = GPU_SPEED if work.backend == "cuda" else work.threads
     reading = 0.0
-    if work.cache == "none":
-        reading = work.image_box_px**2 * READ_SECONDS_PER_PIXEL
+    if work.cache != "disk":
+        reading = (1.0 - kept) * work.image_box_px**2 * READ_SECONDS_PER_PIXEL
     return work.n_local * ((matching + averaging) / workers + reading / work.threads)
 
 

@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "system_packages": set(),
     "doctor": {"contract", "system_packages"},
     "_arguments": {"contract"},
+    "_machine": set(),
     "scipion": {"contract"},
     "protocols": {"contract", "scipion"},
     "viewers": {"contract", "scipion", "figures"},

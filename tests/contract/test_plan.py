@@ -60,13 +60,19 @@ def test_ranks_and_threads_share_the_time():
     assert forecast(replace(WORK, threads=4)).seconds_per_iteration == pytest.approx(alone / 2)
 
 
-def test_a_limit_switches_the_cache_off_and_is_kept():
+def test_a_limit_is_kept_by_a_smaller_cache():
+    free = forecast(WORK)
     plan = forecast(replace(WORK, memory_bytes=GIB))
-    assert plan.cache == "none"
+    assert 0 < plan.cache_bytes < free.cache_bytes == 50_000 * 90 * 90 * 4
     assert plan.host_bytes <= GIB
-    roomy = forecast(replace(WORK, memory_bytes=8 * GIB))
-    assert roomy.cache == "memory"
-    assert roomy.host_bytes <= 8 * GIB
+    assert plan.seconds_per_iteration > free.seconds_per_iteration
+    assert forecast(replace(WORK, memory_bytes=8 * GIB)).cache_bytes == free.cache_bytes
+
+
+def test_without_a_cache_images_are_read_in_every_iteration():
+    kept, again = forecast(WORK), forecast(replace(WORK, cache="none"))
+    assert again.cache_bytes == 0
+    assert again.seconds_per_iteration > kept.seconds_per_iteration
 
 
 def test_a_chosen_batch_is_kept_and_no_limit_gives_an_empty_one():

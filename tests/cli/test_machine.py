@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Cores and memory are shared between the ranks of a machine, and limits are seen."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from cryoralib_plugin import _machine
+
+VARIABLES = [name for launcher in _machine._LAUNCHERS for name in launcher]
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    for name in [*VARIABLES, "SLURM_CPUS_PER_TASK"]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    return monkeypatch
+
+
+def test_a_process_alone_has_all_cores(alone):
+    assert _machine.launched() == (0, 1, 1)
+    assert _machine.cores_of_this_rank() == 8
+
+
+def test_ranks_of_mpich_share_the_cores(alone):
+    for name, value in (("PMI_RANK", "5"), ("PMI_SIZE", "8"), ("MPI_LOCALNRANKS", "4")):
+        alone.setenv(name, value)
+    assert _machine.launched() == (5, 8, 4)
+    assert _machine.cores_of_this_rank() == 2
+
+
+def test_ranks_of_open_mpi_are_bound_to_their_share(alone):
+    alone.setenv("OMPI_COMM_WORLD_RANK", "1")
+    alone.setenv("OMPI_COMM_WORLD_SIZE", "4")
+    assert _machine.launched() == (1, 4, 4)
+    assert _machine.cores_of_this_rank() == 8
+
+
+def test_threads_are_told_before_the_libraries_are_loaded(alone):
+    alone.setitem(sys.modules, "numba", None)
+    del sys.modules["numba"]
+    for name in ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        # Set first, so that what stood there is put back after the test.
+        alone.setenv(name, "1")
+    del os.environ["NUMBA_NUM_THREADS"]
+    assert _machine.share_cores(0) == 8
+    assert (os.environ["NUMBA_NUM_THREADS"], os.environ["OMP_NUM_THREADS"]) == ("8", "1")
+    assert _machine.share_cores(3) == 3
+    assert (os.environ["NUMBA_NUM_THREADS"], os.environ["OMP_NUM_THREADS"]) == ("3", "3")
+
+
+def test_memory_is_what_is_free_and_within_a_limit_of_addresses():
+    free = _machine.memory_of_this_rank()
+    assert 0 < free < 2**50
+    limit = 2 * 2**30
+    code = "from cryoralib_plugin._machine import memory_of_this_rank as m; print(m())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, check=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )  # fmt: skip
+    assert 0 < int(done.stdout) < 0.6 * limit
