@@ -1,19 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What this machine gives to this rank: its number, its cores, its memory."""
+"""What this machine gives to this rank: its number and its cores."""
 
 from __future__ import annotations
 
 import os
-import resource
 import sys
-from pathlib import Path
-from typing import Iterator, NamedTuple
-
-_MEMORY_SHARE = 0.8
-"""Part of the free memory that the ranks of a machine plan with."""
-
-_ADDRESS_SHARE = 0.6
-"""Part of an address space limit that is planned with: threads and libraries take addresses too."""
+from typing import NamedTuple
 
 _LAUNCHERS = (
     ("PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"),
@@ -64,41 +56,3 @@ def share_cores(threads: int) -> int:
             else:
                 os.environ.setdefault(name, str(wanted))
     return wanted
-
-
-def memory_of_this_rank() -> int:
-    """Bytes this rank may plan with: its share of what is free, within the limits set for it."""
-    return min(_memory_limits(), default=0)
-
-
-def _memory_limits() -> Iterator[int]:
-    n_local = launched().n_local
-    available = _kilobytes(Path("/proc/meminfo"), "MemAvailable:")
-    if available:
-        yield int(_MEMORY_SHARE * available * 1024 / n_local)
-    group = _number(Path("/sys/fs/cgroup/memory.max"))
-    used = _number(Path("/sys/fs/cgroup/memory.current"))
-    if group:
-        yield max(1, int(_MEMORY_SHARE * (group - used) / n_local))
-    addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if addresses != resource.RLIM_INFINITY:
-        taken = _kilobytes(Path("/proc/self/status"), "VmSize:") * 1024
-        yield max(1, int(_ADDRESS_SHARE * (addresses - taken)))
-
-
-def _kilobytes(path: Path, name: str) -> int:
-    """The value of a line such as "VmSize: 1234 kB"; 0 where the file or the line is absent."""
-    try:
-        lines = path.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
-
-
-def _number(path: Path) -> int:
-    """The number a file holds; 0 where it is absent or holds a word such as "max"."""
-    try:
-        text = path.read_text(encoding="ascii").strip()
-    except OSError:
-        return 0
-    return int(text) if text.isdigit() else 0

@@ -17,10 +17,10 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from . import __version__
 from ._arguments import read_config
-from ._machine import launched, memory_of_this_rank, share_cores
+from ._machine import launched, share_cores
 from .contract._codec import nearest, to_json
 from .contract._param import ConfigError
-from .contract.plan import GIB, forecast, workload_of
+from .contract.plan import GIB, MEMORY_SHARE, forecast, workload_of
 from .contract.results import FAILED, FINISHED, RUNNING, ResultPaths
 
 logger = logging.getLogger(__name__)
@@ -107,10 +107,10 @@ def _align2d(config_class: type, words: List[str], session: Session) -> int:
     _log_to_screen(comm)
 
     from .align2d import run
+    from .io.memory_limit import free_memory_bytes
     from .io.run_files import RunFiles
     from .kernels.device import open_device
-    from .particles.opening import find_particles, make_source
-    from .particles.preprocess import Preprocessing
+    from .particles.opening import open_particles
 
     files = RunFiles(ResultPaths(config.files.output_dir))
     if comm.is_root:
@@ -121,33 +121,27 @@ def _align2d(config_class: type, words: List[str], session: Session) -> int:
     device = open_device(
         config.compute.backend, _gpu_ids(config.compute.gpus), comm.local_rank
     )
-    found = comm.broadcast(find_particles(config.files.particles_file) if comm.is_root else None)
-    table, catalogue = found
-    work = workload_of(
-        config,
-        n_particles=len(table),
-        image_box_px=catalogue.box_size_px,
-        n_ranks=comm.size,
-        threads=threads,
-        backend=device.kind,
-        memory_bytes=int(config.compute.memory_gib * GIB) or memory_of_this_rank(),
-        device_bytes=device.free_bytes() if device.kind == "cuda" else 0,
-    )
-    plan = forecast(work)
-    table, source = make_source(
-        table,
-        catalogue,
-        Preprocessing.from_config(config.preprocess, config.ctf, config.search.outer_radius_px),
-        cache=config.preprocess.cache,
-        cache_bytes=plan.cache_bytes,
-        cache_path=files.paths.cache_of_rank(comm.rank),
+    compute = config.compute
+    memory = compute.memory_gib * GIB or MEMORY_SHARE * free_memory_bytes() / launched().n_local
+    table, source = open_particles(config, comm, memory)
+    plan = forecast(
+        workload_of(
+            config,
+            n_particles=len(table),
+            image_box_px=source.raw_box_size_px,
+            n_ranks=comm.size,
+            threads=threads,
+            backend=device.kind,
+            memory_bytes=int(memory),
+            device_bytes=device.free_bytes() if device.kind == "cuda" else 0,
+        )
     )
     logger.info(
         "cryoralib %s, %s of %d particles on %d rank(s), %s: %s",
         __version__, config.program, len(table), comm.size, device.name, plan.in_words,
     )  # fmt: skip
     # The result does not depend on the batch, so the record of the run keeps what was asked for.
-    compute = replace(config.compute, batch_size=plan.batch_size)
+    compute = replace(compute, batch_size=plan.batch_size)
     try:
         run(replace(config, compute=compute), table, source, device, comm, files)
     finally:

@@ -51,6 +51,12 @@ CPU_BATCH_BYTES = 64 * 2**20
 
 SMALLEST_BATCH, LARGEST_BATCH = 16, 8192
 
+MEMORY_SHARE = 0.8
+"""Part of a machine's free memory that its ranks plan with."""
+
+CACHE_SHARE = 0.5
+"""Most of a rank's memory that prepared images may fill."""
+
 DEVICE_SHARE = 0.8
 """Part of a GPU's free memory that one run plans with."""
 
@@ -184,13 +190,13 @@ def workload_of(
 def forecast(work: Workload) -> MemoryPlan:
     """The memory plan of one rank and the time of one iteration."""
     parts = _fixed_parts(work)
-    batch = work.batch_size or _batch_size(work, work.memory_bytes - sum(parts.values()))
-    parts["batches"] = batch * (_bytes_per_image_in_batch(work) + work.n_classes * FLOAT32)
+    batch = work.batch_size or _batch_size(work, _room(work) - sum(parts.values()))
+    parts["batches"] = batch * _bytes_per_image_in_batch(work)
     cache = 0
     if work.cache == "memory":
         cache = work.n_local * work.box_size_px**2 * FLOAT32
         if work.memory_bytes:
-            cache = max(0, min(cache, work.memory_bytes - sum(parts.values())))
+            cache = min(cache, int(CACHE_SHARE * work.memory_bytes))
     parts["cached images"] = cache
     device = 0
     if work.backend == "cuda":
@@ -203,6 +209,12 @@ def forecast(work: Workload) -> MemoryPlan:
         seconds_per_iteration=_seconds(work, cache),
         parts=parts,
     )
+
+
+def _room(work: Workload) -> int:
+    """Memory that the cache leaves to everything else."""
+    share = CACHE_SHARE if work.cache == "memory" else 0.0
+    return int((1.0 - share) * work.memory_bytes)
 
 
 def _fixed_parts(work: Workload) -> Dict[str, int]:
@@ -224,7 +236,8 @@ def _fixed_parts(work: Workload) -> Dict[str, int]:
 def _bytes_per_image_in_batch(work: Workload) -> int:
     on_disk = work.image_box_px**2 * FLOAT32
     prepared = work.box_size_px**2 * FLOAT32
-    return PREPARE_COPIES * on_disk + BATCHES_IN_FLIGHT * prepared
+    scores = work.n_classes * FLOAT32
+    return PREPARE_COPIES * on_disk + BATCHES_IN_FLIGHT * prepared + scores
 
 
 def _batch_size(work: Workload, room: int) -> int:
@@ -236,8 +249,7 @@ def _batch_size(work: Workload, room: int) -> int:
             usable = DEVICE_SHARE * work.device_bytes - _device_fixed(work)
             wanted = int(usable // _device_bytes_per_image(work))
     if work.memory_bytes:
-        # Half the room at most: the rest keeps prepared images.
-        wanted = min(wanted, room // (2 * _bytes_per_image_in_batch(work)))
+        wanted = min(wanted, room // _bytes_per_image_in_batch(work))
     return max(SMALLEST_BATCH, min(wanted, LARGEST_BATCH))
 
 

@@ -77,10 +77,6 @@ class ResultPaths:
         """Pictures and report.html of the `report` program."""
         return self._file("report")
 
-    def cache_of_rank(self, rank: int) -> Path:
-        """Scratch file of prepared images; gone when the run ends."""
-        return self._file(f".images_{rank}.scratch")
-
     def data_star(self, iteration: int) -> Path:
         """Particles with class, pose and score (RELION labels)."""
         return self._of_iteration(iteration, "data.star")

@@ -7,10 +7,8 @@ import logging
 from pathlib import Path
 from typing import Any, Tuple, Union
 
-import numpy as np
-
+from cryoralib_plugin.contract.plan import CACHE_SHARE
 from cryoralib_plugin.contract.schedule import outer_radius
-from cryoralib_plugin.io.memory_limit import free_memory_bytes
 from cryoralib_plugin.io.stack import read_stack_header
 
 from .cache import DiskCache, ImageCache, MemoryCache, NoCache
@@ -22,11 +20,11 @@ from .table import STAR_SUFFIX, ParticleTable
 
 logger = logging.getLogger(__name__)
 _UNKNOWN_PIXEL_SIZE_ANGST = 1.0
-_CACHE_SHARE_OF_MEMORY = 0.5
-_GIB = 1 << 30
 
 
-def open_particles(config: Any, comm: Any) -> Tuple[ParticleTable, ImageSource]:
+def open_particles(
+    config: Any, comm: Any, memory_bytes: float
+) -> Tuple[ParticleTable, ImageSource]:
     """Open the particles of a 2D program on every rank; the root alone reads tables and headers.
 
     Parameters
@@ -35,6 +33,8 @@ def open_particles(config: Any, comm: Any) -> Tuple[ParticleTable, ImageSource]:
         Has the groups files, preprocess, ctf, search and compute of `contract.align2d`.
     comm
         The ranks of the run.
+    memory_bytes
+        What this rank may take; the cache gets its share.
 
     Returns
     -------
@@ -46,15 +46,12 @@ def open_particles(config: Any, comm: Any) -> Tuple[ParticleTable, ImageSource]:
     box = config.preprocess.downsample_box_px or catalogue.box_size_px
     radius = outer_radius(config.search, box)
     preprocessing = Preprocessing.from_config(config.preprocess, config.ctf, radius)
-    local_ranks = comm.gather_rows(np.array([comm.local_rank]))
-    ranks_here = comm.broadcast(None if local_ranks is None else int(local_ranks.max()) + 1)
-    memory = config.compute.memory_gib * _GIB or free_memory_bytes() / ranks_here
     return make_source(
         table,
         catalogue,
         preprocessing,
         cache=config.preprocess.cache,
-        cache_bytes=int(memory * _CACHE_SHARE_OF_MEMORY),
+        cache_bytes=int(memory_bytes * CACHE_SHARE),
         cache_path=Path(config.files.output_dir) / f"images_rank{comm.rank:03d}.scratch",
     )
 

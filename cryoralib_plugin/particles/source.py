@@ -89,6 +89,11 @@ class ImageSource:
         return self._preprocessor.box_size_px
 
     @property
+    def raw_box_size_px(self) -> int:
+        """Side of an image on disk."""
+        return self._catalogue.box_size_px
+
+    @property
     def pixel_size_angst(self) -> float:
         """Pixel size of a prepared image."""
         return self._preprocessor.pixel_size_angst

@@ -94,7 +94,7 @@ def test_the_engine_imports_without_scipion_and_importing_leaves_nothing(tmp_pat
 
 def test_the_scipion_side_imports_without_the_engines_libraries(tmp_path):
     pytest.importorskip("pwem")
-    run_apart(["cupy", "mpi4py", "numba", "pandas", "mrcfile", "starfile"], SCIPION_SIDE, tmp_path)
+    run_apart(["cupy", "mpi4py", "numba", "pandas"], SCIPION_SIDE, tmp_path)
 
 
 def test_the_command_line_is_parsed_without_any_library(tmp_path):
