@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Choice of a kernel's twin by the array: the one place where "cpu" and "cuda" modules are named."""
+"""Choice of a kernel's twin, "cpu" or "cuda", by the array it is given."""
 
 from __future__ import annotations
 

@@ -102,10 +102,11 @@ class CudaDevice:
 def _map_arrays(convert: Callable[[Any], Any], value: Any) -> Any:
     """Apply ``convert`` to an array or to every array field of a dataclass, nested ones too."""
     if is_dataclass(value) and not isinstance(value, type):
+        parts = {field.name: getattr(value, field.name) for field in fields(value)}
         changed = {
-            field.name: _map_arrays(convert, getattr(value, field.name))
-            for field in fields(value)
-            if is_dataclass(getattr(value, field.name)) or hasattr(getattr(value, field.name), "shape")
+            name: _map_arrays(convert, part)
+            for name, part in parts.items()
+            if is_dataclass(part) or hasattr(part, "shape")
         }
         return replace(value, **changed)
     return convert(value)

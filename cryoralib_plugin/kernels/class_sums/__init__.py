@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
@@ -136,7 +136,8 @@ def accumulate(
     if sums.has_ctf:
         if ctf is None or pixel_size_angst is None:
             raise ValueError("these sums hold CTF^2: give ctf and pixel_size_angst")
-        _add_ctf_power(sums, twin, move_with_content(ctf, poses), pixel_size_angst, order, slots[order])
+        moved = move_with_content(ctf, poses)
+        _add_ctf_power(sums, twin, moved, pixel_size_angst, order, slots[order])
 
 
 def _slots(
@@ -175,10 +176,12 @@ def _add_ctf_power(
     slots: np.ndarray,
 ) -> None:
     """Add CTF^2 to its sums, a few particles at a time so that scratch stays below 64 MiB."""
+    xp = namespace_of(sums.ctf_power)
     box = sums.images.shape[-1]
     # ctf_2d works in a handful of float64 arrays of this size.
     step = max(1, 2**26 // (48 * box * (box // 2 + 1)))
     for first in range(0, len(order), step):
         rows = order[first : first + step]
-        power = ctf_2d(ctf[rows], box, pixel_size_angst) ** 2
+        here = CtfParameters(*(xp.asarray(getattr(ctf, field.name)[rows]) for field in fields(ctf)))
+        power = ctf_2d(here, box, pixel_size_angst) ** 2
         twin.add_power(sums.ctf_power, power, slots[first : first + step])
