@@ -49,7 +49,7 @@ class SimulatedObject:
         maximum=50,
     )
     object_diameter_angst: float = param(
-        150.0,
+        165.0,
         label="Object diameter",
         help="Diameter of the sphere around the molecule, a chain of residues folded into domains, "
         "without symmetry.",
@@ -66,7 +66,7 @@ class SimulatedObject:
         expert=True,
     )
     blob_sigma_angst: float = param(
-        3.0,
+        3.5,
         label="Blob sigma",
         help="The molecule is a sum of Gaussian blobs of this standard deviation: the finest "
         "detail that it has. At least 0.8 px, or its projections could not be sampled.",
