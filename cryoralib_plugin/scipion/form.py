@@ -4,13 +4,21 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import Any, Dict, Iterator, List, Mapping, Tuple, Type, TypeVar
 
 import pyworkflow.protocol.params as params
 from pyworkflow.protocol.constants import LEVEL_ADVANCED, LEVEL_NORMAL
 
 from cryoralib_plugin.contract._codec import from_flat
-from cryoralib_plugin.contract._param import Param, groups_of, iter_params, params_of, problem_with
+from cryoralib_plugin.contract._param import (
+    ConfigError,
+    Param,
+    groups_of,
+    iter_params,
+    params_of,
+    problem_with,
+)
 
 Config = TypeVar("Config")
 
@@ -83,6 +91,16 @@ def config_of(protocol: Any, config_class: Type[Config], **others: Any) -> Confi
     return from_flat(config_class, {**values_of(protocol, config_class), **others})
 
 
+def new_problems(protocol: Any, config_class: type, error: ConfigError) -> List[str]:
+    """The sentences of a ConfigError, unless Scipion says the same field by field anyway."""
+    for name, _ in form_params(config_class):
+        shown = protocol.getParam(form_name(name))
+        if protocol.evalParamCondition(form_name(name)):
+            if shown.validate(protocol.getAttributeValue(form_name(name))):
+                return []
+    return str(error).splitlines()
+
+
 class DeclaredBounds(params.Validator):
     """Check a value against its declaration; the sentence is the one of the command line."""
 
@@ -104,7 +122,7 @@ class DeclaredBounds(params.Validator):
 
 def _add_param(form: params.Form, name: str, declared: Param, shown: Mapping[str, Param]) -> None:
     """Add one declared parameter to the form's last section."""
-    unit = {"A": "Å"}.get(declared.unit, declared.unit)
+    unit = re.sub(r"\bA\b", "Å", declared.unit)
     arguments: Dict[str, Any] = {
         "label": f"{declared.label} ({unit})" if unit else declared.label,
         "help": _help(declared),

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from pathlib import Path
-from typing import Dict, Iterable
+from typing import Dict, Iterable, Tuple
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ def readable_stacks(names: Iterable[str], folder: Path) -> Dict[str, str]:
     """
     found: Dict[str, str] = {}
     for number, name in enumerate(names, start=1):
-        path = _without_format(name)
+        path = path_of_stack(name)
         if not os.path.exists(path):
             raise FileNotFoundError(
                 f"image stack {path} does not exist: it was moved, or its disk is not mounted"
@@ -36,18 +37,58 @@ def readable_stacks(names: Iterable[str], folder: Path) -> Dict[str, str]:
     return found
 
 
+def path_of_stack(name: str) -> str:
+    """The path without the format that Xmipp appends to it, as in particles.mrc:mrcs."""
+    path, colon, form = name.rpartition(":")
+    return path if colon and form in ("mrc", "mrcs") else name
+
+
+def bring_stacks(stacks: Iterable[str], folder: Path, *, copy: bool) -> Dict[str, str]:
+    """Link or copy stacks into a folder; the new name of each.
+
+    MRC stacks get the suffix .mrcs, because Scipion takes a .mrc file for a volume.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    found: Dict[str, str] = {}
+    taken = set()
+    for number, stack in enumerate(stacks, start=1):
+        path = Path(stack)
+        suffix = ".mrcs" if path.suffix.lower() == ".mrc" else path.suffix
+        name = _safe(path.stem) + suffix
+        if name in taken:
+            name = f"{_safe(path.stem)}_{number:04d}{suffix}"
+        taken.add(name)
+        target = folder / name
+        if copy:
+            target.unlink(missing_ok=True)
+            shutil.copyfile(stack, target)
+            found[stack] = str(target)
+        else:
+            found[stack] = _linked(stack, target)
+    return found
+
+
+def stack_dimensions(stack: str) -> Tuple[int, int, int]:
+    """Width and height in px and number of images, as pwem reads them."""
+    from pwem.emlib.image import ImageHandler
+
+    width, height, depth, count = ImageHandler().getDimensions(stack)
+    # A .mrc stack passes for a volume.
+    return width, height, max(count, depth)
+
+
+def path_of_stack(name: str) -> str:
+    """The path without the format that Xmipp appends to it, as in particles.mrc:mrcs."""
+    path, colon, form = name.rpartition(":")
+    return path if colon and form in ("mrc", "mrcs") else name
+
+
 def n_images(name: str) -> int:
     """The number of images in a stack, as pwem reads it."""
     from pwem.emlib.image import ImageHandler
 
     _, _, depth, count = ImageHandler().getDimensions(name)
     return max(count, depth)
-
-
-def _without_format(name: str) -> str:
-    """The path without the format that Xmipp appends to it, as in particles.mrc:mrcs."""
-    path, colon, form = name.rpartition(":")
-    return path if colon and form in ("mrc", "mrcs") else name
 
 
 def _converted(path: str, target: Path) -> str:

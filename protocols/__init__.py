@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The protocols Scipion finds in this package."""
+
+from .protocol_import_star import CryoRalibProtImportStar
+from .protocol_multiref_align2d import CryoRalibProtMultirefAlign2D
+from .protocol_ref_free_align2d import CryoRalibProtRefFreeAlign2D
+from .protocol_simulate_particles import CryoRalibProtSimulateParticles
+
+__all__ = [
+    "CryoRalibProtImportStar",
+    "CryoRalibProtMultirefAlign2D",
+    "CryoRalibProtRefFreeAlign2D",
+    "CryoRalibProtSimulateParticles",
+]
