@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ from cryoralib_plugin.contract import labels
 from cryoralib_plugin.contract.results import ResultPaths
 from cryoralib_plugin.contract.schedule import shift_stages
 from cryoralib_plugin.figures import ClassTable, FrcTable, History, IterationResults, PoseTable
+from cryoralib_plugin.io.documents import read_csv, read_json
 from cryoralib_plugin.io.mrc import read_mrc
 from cryoralib_plugin.io.run_files import RunFiles
 from cryoralib_plugin.io.star import read_star
@@ -86,15 +86,15 @@ def collect(run_dir: Path) -> RunReport:
         },
         history=_history(metrics),
         metrics=metrics,
-        quarantine=_read_table(paths.quarantine_csv),
-        config=_read_json(paths.config_json),
+        quarantine=read_csv(paths.quarantine_csv),
+        config=read_json(paths.config_json),
         status=files.read_status(),
     )
 
 
 def read_iteration(paths: ResultPaths, iteration: int) -> IterationResults:
     """Read model, averages, FRC and poses of one iteration."""
-    model = _read_json(paths.model_json(iteration))
+    model = read_json(paths.model_json(iteration))
     pixel_size_angst = float(model["pixel_size_angst"])
     averages_file, star_file = paths.classes_mrcs(iteration), paths.data_star(iteration)
     return IterationResults(
@@ -111,7 +111,7 @@ def read_iteration(paths: ResultPaths, iteration: int) -> IterationResults:
 
 
 def _read_frc(path: Path, pixel_size_angst: float) -> Optional[FrcTable]:
-    frame = _read_table(path)
+    frame = read_csv(path)
     if frame.empty:
         return None
     return FrcTable(
@@ -154,14 +154,3 @@ def _history(metrics: pd.DataFrame) -> History:
         return History()
     numbers = metrics.apply(pd.to_numeric, errors="coerce")
     return History({str(name): numbers[name].to_numpy(float) for name in numbers})
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path) if path.is_file() and path.stat().st_size else pd.DataFrame()
-
-
-def _read_json(path: Path) -> Dict[str, Any]:
-    if not path.is_file():
-        return {}
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return content if isinstance(content, dict) else {}

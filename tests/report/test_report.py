@@ -120,3 +120,17 @@ def test_other_folders_are_refused_in_words(tmp_path):
         write_report(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="not a run directory.*output_dir"):
         write_report(tmp_path)
+
+
+def test_program_writes_where_it_is_told(run, tmp_path):
+    from cryoralib_plugin.cli import main
+
+    assert main(["report", str(run.paths.run_dir), "--output-dir", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_program_refuses_other_folders_in_words(tmp_path, capsys):
+    from cryoralib_plugin.cli import main
+
+    assert main(["report", str(tmp_path)]) == 1
+    assert "not a run directory" in capsys.readouterr().err
