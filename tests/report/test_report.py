@@ -125,7 +125,7 @@ def test_other_folders_are_refused_in_words(tmp_path):
 def test_program_writes_where_it_is_told(run, tmp_path):
     from cryoralib_plugin.cli import main
 
-    assert main(["report", str(run.paths.run_dir), "--output-dir", str(tmp_path / "out")]) == 0
+    assert main(["report", str(run.paths.run_dir), str(tmp_path / "out")]) == 0
     assert (tmp_path / "out" / "report.html").is_file()
 
 
