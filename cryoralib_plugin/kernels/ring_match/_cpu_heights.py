@@ -12,6 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from ._cpu_product import multiply
+
 
 def inverse_matrices(n_angles: int, n_harmonics: int) -> tuple[np.ndarray, ...]:
     """Return four float32 matrices (n_angles / 4 + 1, n_k): even and odd cosines, then sines."""
@@ -33,75 +35,76 @@ def harmonic_products(
     reference_spectra, reference_starts, first_ring, n_rings, first, last, spectra, starts, n_lanes,
     products,
 ):
-    """Fill ``products`` (n_harmonics, 2 * n_references, 2 * n_lanes) with the four sums."""
-    n_references = last - first
+    """Fill flat ``products`` (n_harmonics, n_references, a | c | d | b, n_lanes)."""
+    rows = 2 * (last - first)
     for k in range(first_ring.shape[0]):
         depth = n_rings - first_ring[k]
-        begin = reference_starts[k] + 2 * first * depth
-        left = reference_spectra[begin : begin + 2 * n_references * depth].reshape(
-            (2 * n_references, depth)
+        multiply(
+            reference_spectra, reference_starts[k] + 2 * first * depth, depth, spectra, starts[k],
+            products, k * rows * 2 * n_lanes, rows, 2 * n_lanes,
         )
-        right = spectra[starts[k] : starts[k] + depth * 2 * n_lanes].reshape((depth, 2 * n_lanes))
-        np.dot(left, right, products[k])
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
-def _combine_row(real_row, imaginary_row, n_lanes, out_real, out_imaginary):
-    """Both hands' spectra from the rows (a | c) and (d | b) of one harmonic and reference."""
-    a, c = real_row[:n_lanes], real_row[n_lanes:]
-    d, b = imaginary_row[:n_lanes], imaginary_row[n_lanes:]
-    straight_real, mirrored_real = out_real[:n_lanes], out_real[n_lanes:]
-    straight_imaginary, mirrored_imaginary = out_imaginary[:n_lanes], out_imaginary[n_lanes:]
-    for lane in range(n_lanes):
-        straight_real[lane] = a[lane] + b[lane]
-        mirrored_real[lane] = a[lane] - b[lane]
-        straight_imaginary[lane] = d[lane] - c[lane]
-        mirrored_imaginary[lane] = -(c[lane] + d[lane])
+def _combine(products, row, n_lanes, real, imaginary, to):
+    """Both hands' spectra from the sums (a | c | d | b) of one harmonic and reference."""
+    a = np.uintp(row)
+    c, d, b = a + np.uintp(n_lanes), a + np.uintp(2 * n_lanes), a + np.uintp(3 * n_lanes)
+    straight = np.uintp(to)
+    mirrored = straight + np.uintp(n_lanes)
+    for lane in range(np.uintp(n_lanes)):
+        va, vb, vc, vd = products[a + lane], products[b + lane], products[c + lane], products[d + lane]
+        real[straight + lane] = va + vb
+        real[mirrored + lane] = va - vb
+        imaginary[straight + lane] = vd - vc
+        imaginary[mirrored + lane] = -(vc + vd)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _fold_maximum(cos_even, cos_odd, sin_even, sin_odd, height):
-    """Raise ``height`` to the largest of the four angles that one folded row stands for."""
-    for i in range(height.shape[0]):
-        near, far = cos_even[i] + cos_odd[i], cos_even[i] - cos_odd[i]
-        near_odd, far_odd = abs(sin_even[i] + sin_odd[i]), abs(sin_even[i] - sin_odd[i])
-        height[i] = max(height[i], max(near + near_odd, far + far_odd))
+def _raise_heights(angles, columns, n_rows, heights, to):
+    """Raise heights to the largest of the four angles that each folded row stands for.
+
+    ``angles`` flat (even cosines, odd cosines, even sines, odd sines; 2 rows; columns).
+    """
+    width, form, height = np.uintp(columns), np.uintp(2 * columns), np.uintp(to)
+    for row in range(np.uintp(n_rows)):
+        at = row * width
+        for i in range(width):
+            near_even, near_odd = angles[at + i], angles[at + form + i]
+            sine_even, sine_odd = angles[at + form + form + i], angles[at + form + form + form + i]
+            near = near_even + near_odd + abs(sine_even + sine_odd)
+            far = near_even - near_odd + abs(sine_even - sine_odd)
+            heights[height + i] = max(heights[height + i], max(near, far))
 
 
 @njit(cache=True, nogil=True)
-def peak_heights(products, n_lanes, matrices, spectra_work, angle_work, heights):
-    """Fill ``heights`` (n_references, 2 * n_lanes): straight lanes, then mirrored lanes.
+def peak_heights(products, n_references, n_lanes, matrices, work, heights, heights_at):
+    """Write (n_references, 2 * n_lanes) peak heights: straight lanes, then mirrored lanes.
 
-    ``spectra_work`` holds at least n_harmonics * 2 * block columns, ``angle_work``
-    4 * (n_angles / 4 + 1) * block columns of float32, where a block is as many references as fit.
+    ``work`` holds 2 * (n_harmonics + 4) * 2 * n_lanes float32. One reference at a time stays in
+    the first-level cache from its four sums to its heights.
     """
-    n_harmonics, n_references = products.shape[0], products.shape[1] // 2
     cos_even, cos_odd, sin_even, sin_odd = matrices
-    n_rows = cos_even.shape[0]
-    n_even, n_odd = cos_even.shape[1], cos_odd.shape[1]
-    block = max(1, angle_work.shape[0] // (4 * n_rows * 2 * n_lanes))
-    for first in range(0, n_references, block):
-        count = min(block, n_references - first)
-        columns = count * 2 * n_lanes
-        size = n_harmonics * columns
-        real = spectra_work[:size]
-        imaginary = spectra_work[size : 2 * size]
+    n_rows, n_even, n_odd = cos_even.shape[0], cos_even.shape[1], cos_odd.shape[1]
+    n_harmonics, columns = n_even + n_odd, 2 * n_lanes
+    ce, co = cos_even.reshape(cos_even.size), cos_odd.reshape(cos_odd.size)
+    se, so = sin_even.reshape(sin_even.size), sin_odd.reshape(sin_odd.size)
+    real, imaginary = work[: n_harmonics * columns], work[n_harmonics * columns :]
+    angles = work[2 * n_harmonics * columns :]
+    odd = n_even * columns
+    for reference in range(n_references):
         for k in range(n_harmonics):
             # Even harmonics first: each half is one contiguous operand.
             row = (k // 2 if k % 2 == 0 else n_even + k // 2) * columns
-            for i in range(count):
-                at = row + i * 2 * n_lanes
-                _combine_row(
-                    products[k, 2 * (first + i)], products[k, 2 * (first + i) + 1], n_lanes,
-                    real[at : at + 2 * n_lanes], imaginary[at : at + 2 * n_lanes],
-                )
-        split = n_even * columns
-        angles = angle_work[: 4 * n_rows * columns].reshape((4, n_rows, columns))
-        np.dot(cos_even, real[:split].reshape((n_even, columns)), angles[0])
-        np.dot(cos_odd, real[split:].reshape((n_odd, columns)), angles[1])
-        np.dot(sin_even, imaginary[:split].reshape((n_even, columns)), angles[2])
-        np.dot(sin_odd, imaginary[split:].reshape((n_odd, columns)), angles[3])
-        height = heights[first : first + count].reshape(columns)
-        height[:] = -np.inf
-        for j in range(n_rows):
-            _fold_maximum(angles[0, j], angles[1, j], angles[2, j], angles[3, j], height)
+            _combine(
+                products, (k * n_references + reference) * 4 * n_lanes, n_lanes, real, imaginary, row
+            )
+        to = heights_at + reference * columns
+        heights[to : to + columns] = -np.inf
+        for j in range(0, n_rows, 2):
+            rows = min(2, n_rows - j)
+            multiply(ce, j * n_even, n_even, real, 0, angles, 0, rows, columns)
+            multiply(co, j * n_odd, n_odd, real, odd, angles, 2 * columns, rows, columns)
+            multiply(se, j * n_even, n_even, imaginary, 0, angles, 4 * columns, rows, columns)
+            multiply(so, j * n_odd, n_odd, imaginary, odd, angles, 6 * columns, rows, columns)
+            _raise_heights(angles, columns, rows, heights, to)

@@ -4,32 +4,33 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 
 import numba
 import numpy as np
 from numba import njit
-from threadpoolctl import ThreadpoolController
 
 from cryoralib_plugin.kernels.polar.cpu import sample_positions
 
 from ._cpu_heights import harmonic_products, inverse_matrices, peak_heights
-from ._cpu_rings import SPILL, dft_matrices, fold_group, quarter_positions, scatter_harmonics
+from ._cpu_product import multiply
+from ._cpu_rings import (
+    dft_matrices,
+    expand_columns,
+    fold_rings,
+    quarter_positions,
+    scatter_harmonics,
+)
 from ._cpu_select import select_best
+from cryoralib_plugin.geometry.rings import RingLayout
+
 from .plan import MatchPlan
 from .references import ReferenceRings
 
-# Bytes of work space of the inverse transform: together with its operands it should stay in the
-# second-level cache of a core.
-INVERSE_WORK_BYTES = 224 * 1024
+# Bytes of folded samples between sampling and the ring DFT: they should stay in the second-level
+# cache of a core together with the spectra they become.
+FOLDED_BYTES = 160 * 1024
 # References whose harmonic products are held at a time.
-REFERENCE_BLOCK = 16
-
-
-@lru_cache(maxsize=1)
-def _blas() -> ThreadpoolController:
-    """Controller of the BLAS libraries: the particles, not the products, are spread over threads."""
-    return ThreadpoolController()
+REFERENCE_BLOCK = 8
 
 
 def match_rings(
@@ -57,7 +58,7 @@ def match_rings(
             operands, reference, work, thread, n_threads, results, scores,
         )
 
-    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(n_threads) as threads:
+    with ThreadPoolExecutor(n_threads) as threads:
         list(threads.map(match_share, range(n_threads)))
     fields = (
         results[..., 0].astype(np.int32), results[..., 1], results[..., 2:4],
@@ -70,39 +71,57 @@ def _tables(references: ReferenceRings, plan: MatchPlan, box: int, widest: int):
     """Return everything the compiled loops read, grouped by the step that reads it."""
     layout = plan.rings
     n_lanes, n_harmonics = plan.n_shifts, references.n_harmonics
-    lengths, first, counts = np.unique(layout.lengths, return_index=True, return_counts=True)
+    lengths, first, counts = _ring_groups(layout, n_lanes)
     matrices = [dft_matrices(int(length), n_harmonics) for length in lengths]
     flat = np.concatenate([matrix.ravel() for group in matrices for matrix in group])
     shapes = np.array([[matrix.shape for matrix in group] for group in matrices], dtype=np.int64)
     fractions, boxes, lane_of_shift = plan.tiles
+    margin = int(np.ceil(np.abs(plan.shift_grid_px).max())) + 2
+    side = box + 2 * margin
+    widths = np.unique(boxes[:, 2])
+    expanded = np.concatenate(([0], np.cumsum(side * side * widths)))
+    tiles = np.column_stack([boxes, expanded[np.searchsorted(widths, boxes[:, 2])]])
     search = (
         plan.shift_grid_px, lane_of_shift, plan.neighbours, plan.step_px,
         sample_positions(layout), np.repeat(layout.sample_weights, layout.lengths), layout.starts,
         layout.lengths, plan.normalise_rings, plan.refine_shift, plan.mirror,
         box // 2 - 1 - layout.outer_radius_px,
     )
-    rings = (quarter_positions(layout), lengths, first, counts, flat, shapes, fractions, boxes)
+    rings = (
+        quarter_positions(layout), lengths, first, counts, flat, shapes, fractions, tiles, widths,
+    )
     depth = layout.n_rings - references.first_ring
     starts = np.concatenate(([0], np.cumsum(depth * 2 * n_lanes)))
     operands = (starts, inverse_matrices(layout.n_angles, n_harmonics), layout.sample_weights)
-    margin = int(np.ceil(np.abs(plan.shift_grid_px).max())) + SPILL
-    side = box + 2 * margin
     folded = int((4 * (lengths // 4 + 1) * counts).max()) * n_lanes
     product = int((shapes[:, :, 0].max(axis=1) * counts).max()) * n_lanes
-    columns_of_one = 2 * n_lanes
-    angle = 4 * (layout.n_angles // 4 + 1) * columns_of_one
-    block = max(1, min(widest, INVERSE_WORK_BYTES // (4 * angle)))
     sizes = (
         side * side, folded, product, int(starts[-1]),
-        n_harmonics * 2 * min(widest, REFERENCE_BLOCK) * columns_of_one,
-        2 * n_harmonics * block * columns_of_one, block * angle,
+        n_harmonics * min(widest, REFERENCE_BLOCK) * 4 * n_lanes,
+        2 * (n_harmonics + 4) * 2 * n_lanes, int(expanded[-1]), 4 * n_lanes,
+        int(counts.max()) * n_lanes,
     )
     # Every piece begins on a cache line.
     offsets = np.concatenate(([0], np.cumsum([-(-size // 16) * 16 for size in sizes])))
     scratch = np.zeros((numba.get_num_threads(), int(offsets[-1])), dtype=np.float32)
-    heights = np.empty((len(scratch), references.n_references, columns_of_one), dtype=np.float32)
+    heights = np.empty((len(scratch), references.n_references, 2 * n_lanes), dtype=np.float32)
     samples = np.empty((len(scratch), 2, layout.n_samples))
     return search, rings, operands, (margin, offsets.astype(np.int64), scratch, heights, samples)
+
+
+def _ring_groups(layout: RingLayout, n_lanes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Split the rings into runs of one length whose folded samples fit the cache.
+
+    Returns length, first ring and number of rings of each run.
+    """
+    groups = []
+    for length in np.unique(layout.lengths):
+        members = np.flatnonzero(layout.lengths == length)
+        most = max(1, FOLDED_BYTES // (16 * (int(length) // 4 + 1) * n_lanes))
+        groups += [(length, run[0], len(run)) for run in
+                   np.array_split(members, -(-len(members) // most))]
+    lengths, first, counts = np.array(groups, dtype=np.int64).T
+    return lengths, first, counts
 
 
 @njit(cache=True, nogil=True)
@@ -132,19 +151,16 @@ def _match_one(
     deviations = np.ones(n_lanes)
     norm = _particle_spectra(image, shift, search, rings, operands, reference, work[0], offsets,
                              scratch, spectra, deviations)
+    products, flat_heights = scratch[offsets[4] : offsets[5]], heights.reshape(heights.size)
     for begin in range(first, last, REFERENCE_BLOCK):
         end = min(begin + REFERENCE_BLOCK, last)
-        n_harmonics, rows = reference[2].shape[0], 2 * (end - begin)
-        products = scratch[offsets[4] : offsets[4] + n_harmonics * rows * 2 * n_lanes].reshape(
-            (n_harmonics, rows, 2 * n_lanes)
-        )
         harmonic_products(
             reference[0], reference[1], reference[2], ring_weights.shape[0], begin, end, spectra,
             starts, n_lanes, products,
         )
         peak_heights(
-            products, n_lanes, matrices, scratch[offsets[5] : offsets[6]],
-            scratch[offsets[6] : offsets[7]], heights[begin:end],
+            products, end - begin, n_lanes, matrices, scratch[offsets[5] : offsets[6]], flat_heights,
+            begin * 2 * n_lanes,
         )
     _scale_heights(shift, search, first, last, deviations, heights)
     tolerance = height_error * norm
@@ -170,7 +186,7 @@ def _particle_spectra(
     Fills ``deviations`` (n_lanes,) with the ring standard deviations, or ones, and returns the
     largest norm of the rings so scaled.
     """
-    quarter, lengths, first, counts, flat, shapes, fractions, boxes = rings
+    quarter, lengths, first, counts, flat, shapes, fractions, tiles, widths = rings
     starts, _, ring_weights = operands
     first_ring = reference[2]
     n_lanes, box = deviations.shape[0], image.shape[0]
@@ -178,34 +194,39 @@ def _particle_spectra(
     for row in range(box):
         at = (row + margin) * side + margin
         scratch[at : at + box] = image[row]
+    expanded, four = scratch[offsets[6] : offsets[7]], scratch[offsets[7] : offsets[8]]
+    folded, product = scratch[offsets[1] : offsets[2]], scratch[offsets[2] : offsets[3]]
+    ring_squares = scratch[offsets[8] : offsets[9]]
+    to = 0
+    for width in widths:
+        expand_columns(scratch, side, width, expanded, to)
+        to += side * side * width
     x, y = box // 2 - shift[0] + margin, box // 2 - shift[1] + margin
-    four = np.zeros((4, n_lanes + SPILL), np.float32)
     squares = np.zeros(n_lanes)
     position, coefficient = 0, 0
     for group in range(lengths.shape[0]):
         n_rings, n_quarter = counts[group], lengths[group] // 4 + 1
-        folded = scratch[offsets[1] : offsets[1] + 4 * n_quarter * n_rings * n_lanes].reshape(
-            (4, n_quarter, n_rings, n_lanes)
-        )
-        ring_squares = np.empty((n_rings, n_lanes), np.float32)
-        fold_group(
-            scratch[: side * side], side, x, y, quarter[position : position + n_rings * n_quarter],
-            n_rings, fractions, boxes, four, folded, ring_squares,
+        fold_rings(
+            expanded, side, x, y, quarter[position : position + n_rings * n_quarter], n_rings,
+            n_lanes, tiles, fractions, four, folded, ring_squares,
         )
         position += n_rings * n_quarter
         for ring in range(n_rings):
             for lane in range(n_lanes):
-                squares[lane] += ring_weights[first[group] + ring] * ring_squares[ring, lane]
+                squares[lane] += (
+                    ring_weights[first[group] + ring] * ring_squares[ring * n_lanes + lane]
+                )
+        columns = n_rings * n_lanes
         for form in range(4):
-            rows, columns = shapes[group, form, 0], shapes[group, form, 1]
-            matrix = flat[coefficient : coefficient + rows * columns].reshape((rows, columns))
-            coefficient += rows * columns
-            product = scratch[offsets[2] : offsets[2] + rows * n_rings * n_lanes].reshape(
-                (rows, n_rings * n_lanes)
+            rows, inner = shapes[group, form, 0], shapes[group, form, 1]
+            multiply(
+                flat, coefficient, inner, folded, form * n_quarter * columns, product, 0, rows,
+                columns,
             )
-            np.dot(matrix, folded[form].reshape((n_quarter, n_rings * n_lanes)), product)
+            coefficient += rows * inner
             scatter_harmonics(
-                product, form % 2, form // 2, first[group], first_ring, starts, n_lanes, spectra
+                product, rows, n_rings, form % 2, form // 2, first[group], first_ring, starts,
+                n_lanes, spectra,
             )
     if not search[8]:
         return np.sqrt(squares.max())

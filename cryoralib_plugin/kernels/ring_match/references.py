@@ -9,12 +9,14 @@ import numpy as np
 
 from cryoralib_plugin.geometry.rings import RingLayout
 
-# Relative norm of the reference spectrum that the fast pass may leave out. Peak heights are then
-# wrong by at most this share of |reference| |particle| (Cauchy-Schwarz), and every candidate
-# within that distance of the best is compared again with the whole spectrum.
-TRUNCATED_NORM = 1.0e-3
-# Room for float32 rounding in sums of a few thousand products.
-ROUNDING = 2.0e-5
+# Relative norm of the reference spectrum that the fast pass may leave out. What it leaves out is
+# weak against the signal and multiplies only noise of the particle: peak heights are wrong by a
+# random amount of standard deviation |left out| * noise. Every candidate within twice
+# ERROR_DEVIATIONS of them from the best is compared again with the whole spectrum.
+TRUNCATED_NORM = 1.0e-2
+ERROR_DEVIATIONS = 10.0
+# Room for float32 rounding, as a share of |reference| |particle|.
+ROUNDING = 1.0e-5
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class ReferenceRings:
     starts : (n_harmonics,) int64, where the matrix of harmonic k begins in ``spectra``.
     tables : (n_references, n_rings, n_angles) float64, area-weighted rings interpolated
         trigonometrically to the angles of the longest ring.
-    height_error : float, bound on the error of a peak height for a particle of unit norm.
+    height_error : float, largest error to expect of a peak height for a particle of unit norm.
     """
 
     spectra: np.ndarray
@@ -80,7 +82,10 @@ def build_references(samples: np.ndarray, rings: RingLayout) -> ReferenceRings:
             spectrum[:, half] *= 0.5
         weighted[:, i, : half + 1] = weight / length * spectrum
         tables[:, i] = np.fft.irfft(weighted[:, i], n_angles, axis=1) * n_angles
-    first_ring, height_error = _cut_harmonics(energy)
+    first_ring, lost, norm = _cut_harmonics(energy)
+    # One sample stands for at most sample_weights square pixels of independent noise.
+    area = float((rings.sample_weights * rings.lengths).sum())
+    noise = np.sqrt(rings.sample_weights.max() / area)
     matrices = [
         np.stack([weighted[:, ring:, k].real, weighted[:, ring:, k].imag], axis=1)
         for k, ring in enumerate(first_ring)
@@ -91,12 +96,12 @@ def build_references(samples: np.ndarray, rings: RingLayout) -> ReferenceRings:
         first_ring=first_ring,
         starts=np.concatenate(([0], np.cumsum(sizes)[:-1])).astype(np.int64),
         tables=tables,
-        height_error=height_error,
+        height_error=min(1.0, ERROR_DEVIATIONS * noise) * lost + ROUNDING * norm,
     )
 
 
-def _cut_harmonics(energy: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the innermost ring of each kept harmonic and the bound on the height error."""
+def _cut_harmonics(energy: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Return the innermost ring of each kept harmonic, and the norms left out and of the whole."""
     n_rings = energy.shape[1]
     total = energy.sum(axis=(1, 2), keepdims=True)
     tail = np.cumsum(energy[:, :, ::-1], axis=2)[:, :, ::-1]
@@ -107,5 +112,4 @@ def _cut_harmonics(energy: np.ndarray) -> tuple[np.ndarray, float]:
     first_ring = np.searchsorted(needed, np.arange(needed[-1]), side="right").astype(np.int64)
     dropped = np.arange(energy.shape[2]) >= needed[:, None]
     lost = np.sqrt((energy * dropped).sum(axis=(1, 2)).max())
-    norm = np.sqrt(total.max())
-    return first_ring, float(lost + ROUNDING * norm)
+    return first_ring, float(lost), float(np.sqrt(total.max()))
