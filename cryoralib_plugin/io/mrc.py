@@ -12,7 +12,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Dict, List, Optional, Tuple, Union
+from typing import Any, BinaryIO, Dict, List, Optional, Tuple, Union
 
 import mrcfile.dtypes
 import numpy as np
@@ -99,7 +99,7 @@ def read_mrc_header(path: PathLike) -> MrcHeader:
     return result
 
 
-def _parse(path: Path, raw: bytes) -> Tuple[np.void, str, List[str]]:
+def _parse(path: Path, raw: bytes) -> Tuple[Any, str, List[str]]:
     notes = []
     orders = [order for order in "<>" if _is_plausible(_header(raw, order))]
     if not orders:
@@ -118,11 +118,11 @@ def _parse(path: Path, raw: bytes) -> Tuple[np.void, str, List[str]]:
     return _header(raw, byte_order), byte_order, notes
 
 
-def _header(raw: bytes, byte_order: str) -> np.void:
+def _header(raw: bytes, byte_order: str) -> Any:
     return np.frombuffer(raw, dtype=_HEADER_DTYPE.newbyteorder(byte_order))[0]
 
 
-def _is_plausible(header: np.void) -> bool:
+def _is_plausible(header: Any) -> bool:
     sizes_fit = all(0 < int(header[name]) < _LARGEST_SIDE for name in ("nx", "ny"))
     return (
         sizes_fit
@@ -141,7 +141,7 @@ def _dtype(mode: int, raw: bytes, byte_order: str) -> np.dtype:
     return np.dtype(byte_order + _MODES[mode])
 
 
-def _pixel_size(header: np.void) -> float:
+def _pixel_size(header: Any) -> float:
     columns, length = int(header["mx"]), float(header["cella"]["x"])
     if columns <= 0 or not np.isfinite(length) or length <= 0:
         return 0.0
@@ -187,7 +187,7 @@ def read_mrc_images(header: MrcHeader, indices: np.ndarray, out: np.ndarray) -> 
 def _read_run(file: BinaryIO, header: MrcHeader, out: np.ndarray) -> None:
     is_native = header.dtype == np.dtype(np.float32)
     raw = out if is_native else np.empty(out.shape, header.dtype)
-    view = memoryview(raw).cast("B")
+    view = raw.data.cast("B")
     done = 0
     while done < len(view):
         got = file.readinto(view[done:])  # type: ignore[attr-defined]
@@ -224,7 +224,7 @@ class MrcStackWriter:
                 "images appended to a stack must have one shape, "
                 f"{self._shape or '(rows, columns)'}, but are {images.shape}"
             )
-        self._shape = images.shape[1:]
+        self._shape = (images.shape[1], images.shape[2])
         if images.size:
             self._file.write(np.ascontiguousarray(images).data)
             self._n_images += len(images)

@@ -13,6 +13,7 @@ import logging
 import math
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional
 
@@ -95,17 +96,16 @@ class RunFiles:
         pixel_size = checkpoint.pixel_size_angst
         parts: Dict[Path, Callable[[Path], None]] = {
             paths.data_star(it): lambda name: write_star(name, checkpoint.blocks),
-            paths.classes_mrcs(it): lambda name: write_stack(
-                name, checkpoint.averages, pixel_size_angst=pixel_size
+            paths.classes_mrcs(it): partial(
+                write_stack, images=checkpoint.averages, pixel_size_angst=pixel_size
             ),
             paths.model_json(it): lambda name: _write_json(name, checkpoint.model),
         }
         halves = checkpoint.half_averages
         if halves is not None:
             for half in HALVES:
-                images = halves[:, half - 1]
-                parts[paths.half_classes_mrcs(it, half)] = lambda name, images=images: write_stack(
-                    name, images, pixel_size_angst=pixel_size
+                parts[paths.half_classes_mrcs(it, half)] = partial(
+                    write_stack, images=halves[:, half - 1], pixel_size_angst=pixel_size
                 )
         if checkpoint.frc is not None:
             frc = checkpoint.frc

@@ -18,7 +18,7 @@ from .atomic import report_full_disk
 
 
 class ScratchStack:
-    """Images (N, N) float32 in a file that disappears with this object's :meth:`close`."""
+    """Images (N, N) float32 in a file without a name: it vanishes however the process ends."""
 
     def __init__(self, path: Union[str, Path], box_size_px: int) -> None:
         self.path = Path(path)
@@ -27,10 +27,11 @@ class ScratchStack:
         self._lock = threading.Lock()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        self.path.unlink()
 
     def append(self, images: np.ndarray) -> int:
         """Write images (n, N, N) at the end; return the number of the first."""
-        view = memoryview(np.ascontiguousarray(images, np.float32)).cast("B")
+        view = np.ascontiguousarray(images, np.float32).data.cast("B")
         with self._lock, report_full_disk(self.path):
             first, done = self._n_images, 0
             while done < len(view):
@@ -44,7 +45,7 @@ class ScratchStack:
             return
         starts = np.flatnonzero(np.r_[True, np.diff(numbers) != 1])
         for start, stop in zip(starts, np.r_[starts[1:], len(numbers)]):
-            view = memoryview(out[start:stop]).cast("B")
+            view = out[start:stop].data.cast("B")
             offset, done = int(numbers[start]) * self._image_bytes, 0
             while done < len(view):
                 got = os.preadv(self._file, [view[done:]], offset + done)
@@ -53,8 +54,7 @@ class ScratchStack:
                 done += got
 
     def close(self) -> None:
-        """Close and remove the file."""
+        """Give the room on the disk back."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-            self.path.unlink(missing_ok=True)

@@ -66,7 +66,7 @@ class MemoryCache:
         self._was_full = False
 
     def holds(self, rows: np.ndarray) -> np.ndarray:
-        return self._slot_of_row[rows] >= 0
+        return np.asarray(self._slot_of_row[rows] >= 0)
 
     def store(self, rows: np.ndarray, images: np.ndarray) -> None:
         with self._lock:
@@ -98,7 +98,7 @@ class MemoryCache:
         if len(rows) and blocks[0] == blocks[-1] and (np.diff(slots) == 1).all():
             view = self._blocks[blocks[0]][places[0] : places[-1] + 1]
             view.flags.writeable = False
-            return view
+            return np.asarray(view)
         images = np.empty((len(rows), self._box, self._box), np.float32)
         for block in np.unique(blocks):
             chosen = blocks == block
@@ -121,7 +121,7 @@ class DiskCache:
         self._is_full = False
 
     def holds(self, rows: np.ndarray) -> np.ndarray:
-        return self._slot_of_row[rows] >= 0
+        return np.asarray(self._slot_of_row[rows] >= 0)
 
     def store(self, rows: np.ndarray, images: np.ndarray) -> None:
         is_new = self._slot_of_row[rows] < 0

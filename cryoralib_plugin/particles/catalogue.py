@@ -8,7 +8,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
 import pandas as pd
@@ -41,7 +41,7 @@ class StackCatalogue:
     has_moved: bool = False
 
     @classmethod
-    def open(cls, image_names: Sequence[str], star_folder: Optional[Path] = None) -> StackCatalogue:
+    def open(cls, image_names: Iterable[str], star_folder: Optional[Path] = None) -> StackCatalogue:
         """Find the stacks, read every header once and check the whole set.
 
         Parameters
@@ -99,7 +99,7 @@ class StackCatalogue:
         images = np.empty((len(rows), self.box_size_px, self.box_size_px), np.float32)
         stacks, indices = self.stack_of_row[rows], self.index_of_row[rows]
         order = np.lexsort((indices, stacks))
-        starts = np.flatnonzero(np.r_[True, np.diff(stacks[order]) != 0]) if len(rows) else []
+        starts = np.flatnonzero(np.diff(stacks[order], prepend=-1))
         for start, stop in zip(starts, np.r_[starts[1:], len(rows)].astype(np.int64)):
             places = order[start:stop]
             header = self.headers[stacks[places[0]]]
@@ -112,7 +112,8 @@ class StackCatalogue:
         return images
 
 
-def _parse(image_names: Sequence[str]) -> Tuple[np.ndarray, List[str], np.ndarray]:
+def _parse(image_names: Iterable[str]) -> Tuple[np.ndarray, List[str], np.ndarray]:
+    image_names = list(image_names)
     indices = np.zeros(len(image_names), np.int64)
     paths: List[str] = []
     for row, name in enumerate(image_names):

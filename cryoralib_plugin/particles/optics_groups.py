@@ -145,7 +145,7 @@ def _shifts_in_angst(particles: pd.DataFrame, optics: pd.DataFrame) -> pd.DataFr
 def value_of_group(particles: pd.DataFrame, optics: pd.DataFrame, name: str) -> np.ndarray:
     """Return a number of the optics group for every particle, (n,) float64."""
     by_group = optics.set_index(labels.OPTICS_GROUP)[name].astype(np.float64)
-    return by_group.reindex(particles[labels.OPTICS_GROUP]).to_numpy()
+    return np.asarray(by_group.reindex(particles[labels.OPTICS_GROUP]))
 
 
 def common_pixel_size(optics: pd.DataFrame) -> float:

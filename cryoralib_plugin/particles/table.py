@@ -84,19 +84,19 @@ class ParticleTable:
     @property
     def image_ids(self) -> np.ndarray:
         """(n,) int64, the global id of each particle (rlnImageId)."""
-        return self.particles[labels.IMAGE_ID].to_numpy(np.int64)
+        return np.asarray(self.particles[labels.IMAGE_ID], np.int64)
 
     @property
     def image_names(self) -> np.ndarray:
         """(n,) words such as 000001@stack.mrcs."""
-        return self.particles[labels.IMAGE_NAME].to_numpy(object)
+        return np.asarray(self.particles[labels.IMAGE_NAME], object)
 
     @property
     def class_numbers(self) -> np.ndarray:
         """(n,) int64, rlnClassNumber counted from 1; 0 where a particle has no class."""
         if labels.CLASS_NUMBER not in self.particles:
             return np.zeros(len(self), np.int64)
-        return self.particles[labels.CLASS_NUMBER].to_numpy(np.int64)
+        return np.asarray(self.particles[labels.CLASS_NUMBER], np.int64)
 
     def at_pixel_size(self, pixel_size_angst: float) -> ParticleTable:
         """Return the table with shifts counted in other pixels, as after down-sampling."""
@@ -166,8 +166,8 @@ class ParticleTable:
     def _patched(self, name: str, rows: np.ndarray, part: np.ndarray) -> np.ndarray:
         part = np.asarray(part)
         if name in self.particles:
-            whole = self.particles[name].to_numpy(copy=True)
-            whole = whole.astype(np.result_type(whole, part), copy=False)
+            old = np.asarray(self.particles[name])
+            whole = old.astype(np.result_type(old, part))
         else:
             whole = np.zeros(len(self), part.dtype)
         whole[rows] = part
@@ -179,7 +179,7 @@ class ParticleTable:
 
         def of_row(name: str) -> np.ndarray:
             if name in frame:
-                return frame[name].to_numpy(np.float64)
+                return np.asarray(frame[name], np.float64)
             return np.zeros(len(frame))
 
         def of_group(name: str) -> np.ndarray:
@@ -207,7 +207,7 @@ class ParticleTable:
         if labels.RANDOM_SUBSET in self.particles:
             subset = self.particles[labels.RANDOM_SUBSET].to_numpy()
             if np.isin(subset, (1, 2)).all() and (len(self) < 2 or len(np.unique(subset)) == 2):
-                return (subset - 1).astype(np.int8)
+                return np.asarray(subset - 1, np.int8)
             logger.warning(
                 "%s does not divide the particles into halves 1 and 2: particle ids do it instead",
                 labels.RANDOM_SUBSET,
