@@ -19,8 +19,9 @@ from cryoralib_plugin.contract.align2d import (
     MultireferenceFiles,
     ReferenceFreeConfig,
 )
+from cryoralib_plugin.contract.simulate import SimulateConfig
 
-PROGRAMS = {"mra": MultireferenceConfig, "rfa": ReferenceFreeConfig}
+PROGRAMS = {"mra": MultireferenceConfig, "rfa": ReferenceFreeConfig, "simulate": SimulateConfig}
 
 
 def refusal(capsys, *words):
@@ -45,7 +46,8 @@ def bounded():
 
 @pytest.mark.parametrize("program, name, declared, text", list(bounded()))
 def test_every_declared_bound_is_kept(capsys, program, name, declared, text):
-    said = refusal(capsys, program, "--particles-file", "a.star", f"{flag_of(name)}={text}")
+    given = [] if program == "simulate" else ["--particles-file", "a.star"]
+    said = refusal(capsys, program, *given, f"{flag_of(name)}={text}")
     assert f"{name} ({declared.label}) must be {declared.bounds_in_words}" in said
     assert declared.unit in said
 
