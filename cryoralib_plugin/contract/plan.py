@@ -26,12 +26,17 @@ STAR_BYTES_PER_PARTICLE = 900
 RESULT_BYTES_PER_PARTICLE = 200
 """Class, pose, score and the copies made while ranks exchange them."""
 
-PREPARE_COPIES = 6
-"""Images alive, in units of one image on disk as float32, while one batch is prepared: read and
-converted, spectrum, ramp and background masks, result."""
+PREPARE_BYTES = 2 * 8 * 2**20
+"""Raw images that the two reading threads prepare at a time (particles.source)."""
 
-BATCHES_IN_FLIGHT = 3
-"""Prepared batches alive: in use, waiting, being filled by the prefetch thread."""
+PREPARE_COPIES = 6
+"""Arrays of that size alive meanwhile: as stored, as float32, spectrum, background, result."""
+
+BATCHES_IN_FLIGHT = 4
+"""Prepared batches alive: the one in use and those that the threads are ahead."""
+
+WORK_COPIES = 5
+"""Arrays of the size of a batch alive while it is worked on: normalised in 64 bits, rotated."""
 
 CLASS_IMAGES = 16
 """Images of 4 bytes alive for each class: sums of two halves in 64 bits and their total over
@@ -46,7 +51,7 @@ REFERENCE_BYTES_PER_SAMPLE = 48
 MATCH_BYTES_PER_SAMPLE = 12
 """Work space of one ring sample at one shift, on each thread (or, on a GPU, for each image)."""
 
-CPU_BATCH_BYTES = 64 * 2**20
+CPU_BATCH_BYTES = 32 * 2**20
 """Prepared images of one batch on the processor; more gains nothing."""
 
 SMALLEST_BATCH, LARGEST_BATCH = 16, 8192
@@ -230,14 +235,14 @@ def _fixed_parts(work: Workload) -> Dict[str, int]:
         "class averages": work.n_classes * image * per_class,
         "references": work.n_classes * _reference_bytes(work),
         "matching": match,
+        "reading": PREPARE_BYTES * PREPARE_COPIES,
     }
 
 
 def _bytes_per_image_in_batch(work: Workload) -> int:
-    on_disk = work.image_box_px**2 * FLOAT32
     prepared = work.box_size_px**2 * FLOAT32
     scores = work.n_classes * FLOAT32
-    return PREPARE_COPIES * on_disk + BATCHES_IN_FLIGHT * prepared + scores
+    return (BATCHES_IN_FLIGHT + WORK_COPIES) * prepared + scores
 
 
 def _batch_size(work: Workload, room: int) -> int:
