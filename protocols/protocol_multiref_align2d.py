@@ -77,6 +77,10 @@ class CryoRalibProtMultirefAlign2D(Align2DProtocol, ProtClassify2D):
             pointers.append(self.inputReferences)
         return pointers
 
+    def number_of_classes(self, config):
+        references = self.inputReferences.get()
+        return config.search.n_classes if references is None else references.getSize()
+
     def files(self):
         if self.inputReferences.get() is None:
             return {}
@@ -86,7 +90,7 @@ class CryoRalibProtMultirefAlign2D(Align2DProtocol, ProtClassify2D):
         found = []
         n_particles, box, pixel_size = self.sizes() or (0, 0, 0.0)
         references = self.inputReferences.get()
-        n_classes = config.search.n_classes if references is None else references.getSize()
+        n_classes = self.number_of_classes(config)
         needed = n_classes * config.averages.minimum_class_size
         if n_particles < needed:
             found.append(

@@ -60,12 +60,14 @@ class CryoRalibProtRefFreeAlign2D(Align2DProtocol, ProtAlign2D):
         write(self.inputParticles.get(), self.star_file, self.image_folder)
 
     def particles_pointer(self):
-        return self.inputParticles.get().getImagesPointer() if self.has_classes() else (
-            self.inputParticles
-        )
+        source = self.inputParticles
+        return source.get().getImagesPointer() if self.has_classes() else source
 
     def sources(self):
         return [self.inputParticles]
+
+    def number_of_classes(self, config):
+        return self.inputParticles.get().getSize() if self.has_classes() else 1
 
     def files(self):
         return {"within_classes": self.has_classes()}

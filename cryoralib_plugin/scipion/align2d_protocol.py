@@ -131,6 +131,10 @@ class Align2DProtocol(EMProtocol):
         """The pointers that the outputs come from."""
         raise NotImplementedError
 
+    def number_of_classes(self, config: Any) -> int:
+        """The classes that the run will have."""
+        raise NotImplementedError
+
     def files(self) -> dict:
         """The values of the config's group `files` beside particles and output folder."""
         return {}
@@ -230,7 +234,17 @@ class Align2DProtocol(EMProtocol):
             return []  # _validate says what is wrong
 
     def _summary(self) -> List[str]:
-        return summary.lines(self.run_dir)
+        found = summary.lines(self.run_dir)
+        if found:
+            return found
+        try:
+            config = self.config()
+            plan = forecasts.plan_of(self, config)
+        except ConfigError:
+            return ["The form is not filled in yet."]
+        if plan is None:
+            return ["No iteration is finished yet."]
+        return [f"Forecast: {plan.in_words}, {forecasts.n_rounds(config)} iterations."]
 
     def _citations(self) -> List[str]:
         return ["Chung2020"]

@@ -37,6 +37,11 @@ def readable_stacks(names: Iterable[str], folder: Path) -> Dict[str, str]:
     return found
 
 
+def n_images(stack: str) -> int:
+    """The number of images in a stack."""
+    return stack_dimensions(stack)[2]
+
+
 def path_of_stack(name: str) -> str:
     """The path without the format that Xmipp appends to it, as in particles.mrc:mrcs."""
     path, colon, form = name.rpartition(":")

@@ -14,10 +14,10 @@ from .outputs import read_run
 
 
 def lines(run_dir: Path) -> List[str]:
-    """What the last whole iteration came to; one line where there is none."""
+    """What the last whole iteration came to; nothing where there is none."""
     paths = ResultPaths(run_dir)
     if paths.last_iteration() is None:
-        return ["No iteration is finished yet."]
+        return []
     run = read_run(run_dir)
     sizes = sorted(found.n_members for found in run.classes if found.n_members > 0)
     if not sizes:
