@@ -37,19 +37,21 @@ class Background:
 
     Attributes
     ----------
-    weights : (N * N,) float32; 1 / n_pixels outside the radius, 0 inside.
-    basis : (3, N * N) float32; 1, x, y made orthonormal over the background.
-    fit : (N * N, 3) float32; the same, 0 inside the radius.
+    mask : (N, N) float32; 1 outside the radius, 0 inside.
+    n_pixels : how many pixels lie outside.
+    axis : (N,) float32; coordinates about pixel N // 2 in units of the box.
+    solve : (3, 3) float64; inverse of the normal equations of a plane a + b y + c x.
     """
 
-    weights: Any
-    basis: Any
-    fit: Any
+    mask: Any
+    n_pixels: int
+    axis: Any
+    solve: np.ndarray
 
     @classmethod
     def outside(cls, box_size_px: int, radius_px: float, xp: Any = np) -> Background:
         """Return the background outside a circle about pixel N // 2."""
-        is_background = (radius_map(box_size_px) > radius_px).ravel()
+        is_background = radius_map(box_size_px) > radius_px
         n_pixels = int(is_background.sum())
         if n_pixels < _FEWEST_BACKGROUND_PIXELS:
             raise ValueError(
@@ -59,13 +61,12 @@ class Background:
             )
         axis = (np.arange(box_size_px) - box_size_px // 2) / box_size_px
         y, x = np.meshgrid(axis, axis, indexing="ij")
-        planes = np.stack([np.ones(x.size), x.ravel(), y.ravel()], axis=1)
-        triangle = np.linalg.qr(planes[is_background])[1]
-        basis = planes @ np.linalg.inv(triangle)
+        design = np.stack([np.ones(n_pixels), y[is_background], x[is_background]], axis=1)
         return cls(
-            weights=xp.asarray(is_background / n_pixels, dtype=xp.float32),
-            basis=xp.asarray(basis.T, dtype=xp.float32),
-            fit=xp.asarray(basis * is_background[:, None], dtype=xp.float32),
+            mask=xp.asarray(is_background, dtype=xp.float32),
+            n_pixels=n_pixels,
+            axis=xp.asarray(axis, dtype=xp.float32),
+            solve=np.linalg.inv(design.T @ design),
         )
 
 
@@ -79,10 +80,23 @@ def remove_ramp(images: Any, background: Background) -> Any:
     background
         Of the same box.
     """
-    flat = images.reshape(len(images), -1)
-    # Detector counts sit on a high pedestal, which would eat the digits of the float32 sums below.
-    flat = flat - flat.mean(axis=1, dtype=np.float64)[:, None].astype(flat.dtype)
-    return (flat - (flat @ background.fit) @ background.basis).reshape(images.shape)
+    xp = namespace_of(images)
+    images = _without_pedestal(images)
+    outside = images * background.mask
+    of_rows, of_columns = outside.sum(axis=2), outside.sum(axis=1)
+    moments = [
+        of_rows.sum(axis=1),
+        (of_rows * background.axis).sum(axis=1),
+        (of_columns * background.axis).sum(axis=1),
+    ]
+    moments = [moment.astype(xp.float64) for moment in moments]
+    constant, slope_y, slope_x = (
+        sum(float(factor) * moment for factor, moment in zip(line, moments)).astype(xp.float32)
+        for line in background.solve
+    )
+    along_y = constant[:, None] + slope_y[:, None] * background.axis
+    along_x = slope_x[:, None] * background.axis
+    return images - along_y[:, :, None] - along_x[:, None, :]
 
 
 def normalise_background(images: Any, background: Background) -> Any:
@@ -96,12 +110,24 @@ def normalise_background(images: Any, background: Background) -> Any:
         Of the same box.
     """
     xp = namespace_of(images)
-    flat = images.reshape(len(images), -1)
-    flat = flat - flat.mean(axis=1, dtype=np.float64)[:, None].astype(flat.dtype)
-    flat = flat - (flat @ background.weights)[:, None]
-    variance = (flat * flat) @ background.weights
+    images = _without_pedestal(images)
+    mean = _sums(images * background.mask) / background.n_pixels
+    images = images - mean[:, None, None].astype(xp.float32)
+    outside = images * background.mask
+    variance = _sums(outside * outside) / background.n_pixels
     scale = 1.0 / xp.sqrt(xp.where(variance > 0, variance, xp.nan))
-    return (flat * scale[:, None]).reshape(images.shape)
+    return images * scale[:, None, None].astype(xp.float32)
+
+
+def _without_pedestal(images: Any) -> Any:
+    # Detector counts sit on a high pedestal, which would eat the digits of float32 sums.
+    return images - images.reshape(len(images), -1).mean(axis=1)[:, None, None]
+
+
+def _sums(images: Any) -> Any:
+    # A matrix product would be faster, but its rounding depends on how many images there are,
+    # and results must not depend on the batch.
+    return images.reshape(len(images), -1).sum(axis=1)
 
 
 @dataclass(frozen=True)
