@@ -135,6 +135,12 @@ class _Search:
         expert=True,
         when=_RECOMMENDED,
     )
+    start_from_alignment: bool = param(
+        False,
+        label="Start from given alignment",
+        help="Start from the angles, shifts and hands in the particle file, as when an earlier "
+        "alignment is to be refined. Off: start from none.",
+    )
     outside_frame: str = param(
         "clamp",
         label="Shifts out of the frame",
@@ -197,6 +203,27 @@ class MultireferenceSearch(_Search):
         maximum=64,
         expert=True,
     )
+    start_detail: float = param(
+        4.0,
+        label="Detail at the start",
+        help="The first averages of random groups show no detail finer than the particle's "
+        "diameter divided by this, so that particles are sorted by overall shape first; finer "
+        "detail comes in step by step. 0: all detail from the start. Not used when initial "
+        "references are given.",
+        minimum=0.0,
+        maximum=1000.0,
+        expert=True,
+        when=_RECOMMENDED,
+    )
+    annealing_iterations: int = param(
+        8,
+        label="Iterations until full detail",
+        help="Over so many iterations the detail grows to what the class averages carry.",
+        minimum=0,
+        maximum=1000,
+        expert=True,
+        when=_RECOMMENDED,
+    )
 
 
 @dataclass(frozen=True)
@@ -258,6 +285,21 @@ class Averages:
         "mean_tanh: one tanh low-pass fitted to the mean curve of all classes (SPARX). none: no "
         "filter.",
         choices=("class_wiener", "class_tanh", "mean_tanh", "none"),
+        expert=True,
+        when=_RECOMMENDED,
+    )
+    frc_in_mask: bool = param(
+        True,
+        label="Ring correlation in mask",
+        help="Measure the Fourier ring correlation inside the particle radius only.",
+        expert=True,
+        when=_RECOMMENDED,
+    )
+    normalise_in_mask: bool = param(
+        False,
+        label="Normalise inside the radius",
+        help="Bring each particle to mean 0 and standard deviation 1 inside the particle radius "
+        "before it is averaged (SPARX mref_ali2d).",
         expert=True,
         when=_RECOMMENDED,
     )

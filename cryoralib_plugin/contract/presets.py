@@ -18,6 +18,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "refine_shift": False,
         "normalise_references": False,
         "average_filter": "mean_tanh",
+        "frc_in_mask": False,
         "centring": "phase_centre",
         "centre_members": False,
         "empty_class": "random_particle",
@@ -28,9 +29,14 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 # Where SPARX's two programs differ from each other: ali2d does not normalise the rings, brings
 # offsets that left the frame back to its edge and undoes the mean shift of the members.
 PROGRAM_PRESETS: Mapping[Tuple[str, str], Mapping[str, Any]] = {
-    ("mra", "sparx_compat"): {"outside_frame": "reset"},
+    ("mra", "sparx_compat"): {
+        "outside_frame": "reset",
+        "normalise_in_mask": True,
+        "start_detail": 0.0,
+    },
     ("rfa", "sparx_compat"): {
         "normalise_particles": False,
+        "frc_in_mask": True,
         "centring": "mean_shift",
         "centre_members": True,
     },

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run works on: its particles, its ranks and sizes that do not change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Iterator, Optional, Tuple
+
+import numpy as np
+
+from cryoralib_plugin.arrays import namespace_of
+from cryoralib_plugin.contract._param import ConfigError
+from cryoralib_plugin.contract.schedule import outer_radius
+from cryoralib_plugin.fourier.masks import circular_mask
+from cryoralib_plugin.optics.ctf import CtfParameters
+from cryoralib_plugin.parallel.partition import rows_of_rank
+
+DEFAULT_BATCH_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Task:
+    """Particles and tools of one rank.
+
+    Attributes
+    ----------
+    rows : (n_rows,) int64, rows of the particle table that belong to this rank.
+    half : (n_rows,) int8, half set 0 or 1.
+    ctf : optics of the same particles where CTF^2 is summed, else None.
+    class_numbers : (n_classes,) int64, the rlnClassNumber of each class.
+    candidates : (n_rows, 2) int64, half-open range of classes a particle may choose from, empty
+        for a particle that takes no part; None where all are free to choose any.
+    """
+
+    config: Any
+    table: Any
+    source: Any
+    device: Any
+    comm: Any
+    rows: np.ndarray
+    half: np.ndarray
+    ctf: Optional[CtfParameters]
+    class_numbers: np.ndarray
+    candidates: Optional[np.ndarray]
+    outer_radius_px: int
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_numbers)
+
+    @property
+    def box_size_px(self) -> int:
+        """Side of the images."""
+        return int(self.source.box_size_px)
+
+    @property
+    def pixel_size_angst(self) -> float:
+        """Pixel size of the images."""
+        return float(self.source.pixel_size_angst)
+
+    def batches(self, chosen: np.ndarray) -> Iterator[Tuple[np.ndarray, Any]]:
+        """Yield (indices, images) of some of this rank's particles, unusable ones left out.
+
+        Parameters
+        ----------
+        chosen : (m,) integers, ascending indices into `rows`.
+
+        Yields
+        ------
+        indices : (n,) int64, indices into `rows`.
+        images : (n, N, N) float32 on the device.
+        """
+        batch_size = self.config.compute.batch_size or DEFAULT_BATCH_SIZE
+        for rows, images in self.source.batches(self.rows[chosen], batch_size, self.device):
+            if self.config.averages.normalise_in_mask:
+                images = normalised_in_disk(images, self.outer_radius_px)
+            yield np.searchsorted(self.rows, rows), images
+
+
+def make_task(
+    config: Any, table: Any, source: Any, device: Any, comm: Any, n_references: int
+) -> Task:
+    """Return the task of this rank.
+
+    Parameters
+    ----------
+    n_references : number of initial references; 0 where none are given.
+
+    Raises
+    ------
+    ConfigError
+        If there are too few particles for the classes, or none.
+    """
+    rows = rows_of_rank(len(table), comm.rank, comm.size)
+    within_classes = config.program == "rfa" and config.files.within_classes
+    candidates = None
+    if within_classes:
+        numbers = np.asarray(table.class_numbers)
+        class_numbers = np.unique(numbers[numbers > 0])
+        if not len(class_numbers):
+            raise ConfigError(
+                "within_classes asks for an alignment inside each class, but no particle has a "
+                "class (rlnClassNumber above 0): classify the particles first, or switch it off"
+            )
+        first = np.searchsorted(class_numbers, numbers[rows])
+        candidates = np.stack([first, first + (numbers[rows] > 0)], axis=1)
+    elif config.program == "rfa":
+        class_numbers = np.array([1])
+    else:
+        class_numbers = np.arange(1, (n_references or config.search.n_classes) + 1)
+        needed = len(class_numbers) * config.averages.minimum_class_size
+        if len(table) < needed:
+            raise ConfigError(
+                f"n_classes ({len(class_numbers)}) with at least "
+                f"{config.averages.minimum_class_size} members each needs {needed} particles, but "
+                f"there are {len(table)}: lower n_classes or minimum_class_size"
+            )
+    if not len(table):
+        raise ConfigError("there are no particles to align: the particle file has no rows")
+    return Task(
+        config=config,
+        table=table,
+        source=source,
+        device=device,
+        comm=comm,
+        rows=rows,
+        half=np.asarray(table.half_sets())[rows],
+        ctf=table.ctf(rows) if config.ctf.ctf_correction == "wiener" else None,
+        class_numbers=class_numbers,
+        candidates=candidates,
+        outer_radius_px=outer_radius(config.search, source.box_size_px),
+    )
+
+
+def normalised_in_disk(images: Any, radius_px: float) -> Any:
+    """Return images (n, N, N) with mean 0 and standard deviation 1 inside a disk, float32.
+
+    All pixels are changed; the disk only defines the statistics (SPARX ``normalize.mask``).
+    """
+    xp = namespace_of(images)
+    disk = circular_mask(images.shape[-1], radius_px, xp=xp) > 0
+    inside = images[:, disk].astype(xp.float64)
+    mean = inside.mean(axis=1)[:, None, None]
+    deviation = inside.std(axis=1)[:, None, None]
+    return ((images - mean) / xp.where(deviation > 0, deviation, 1.0)).astype(xp.float32)
