@@ -5,14 +5,14 @@ import re
 import sys
 from pathlib import Path
 
-from setuptools import find_packages, setup
-
 if not (3, 9) <= sys.version_info[:2] <= (3, 12):
     raise SystemExit(
         "scipion-em-cryoralib needs Python 3.9 to 3.12, because Scipion's pinned packages have "
         "wheels for no other; this is Python %d.%d. Make the environment with another Python, "
         "for instance: make demo PYTHON=python3.11" % sys.version_info[:2]
     )
+
+from setuptools import find_packages, setup  # noqa: E402 (it fails on its own on an old Python)
 
 HERE = Path(__file__).resolve().parent
 INIT = (HERE / "cryoralib_plugin" / "__init__.py").read_text(encoding="utf-8")
@@ -31,10 +31,11 @@ ENGINE = [
     "scipy>=1.10",
     "pandas>=1.5",
     "mrcfile>=1.4",
-    "starfile>=0.5",
     "h5py>=3.8",
     "numba>=0.59",
     "threadpoolctl>=3",
+    "matplotlib>=3.7",
+    "tqdm>=4",
 ]
 
 setup(

@@ -38,8 +38,8 @@ MAY_IMPORT = {
     "_machine": set(),
     "scipion": {"contract"},
     "protocols": {"contract", "scipion"},
-    "viewers": {"contract", "scipion", "figures"},
-    "wizards": {"contract", "scipion", "figures"},
+    "viewers": {"contract", "scipion", "figures", "protocols"},
+    "wizards": {"contract", "scipion", "figures", "protocols"},
     "constants": set(),
     "bibtex": set(),
     # What Scipion looks up, and the composition root.
