@@ -29,26 +29,38 @@ def test_known_answers_of_random123(compiled, counter, key, answer):
     assert tuple(int(word) for word in philox(*arguments)) == answer
 
 
-def host(array) -> np.ndarray:
-    return np.asarray(array.tolist())
-
-
-def test_the_counter_is_laid_out_as_documented(xp):
+def test_the_counter_is_laid_out_as_documented(backend):
     # Zero everywhere is the first known answer; the fifth word opens the next block.
-    ids = xp.asarray([0, 2**32 + 7])
-    drawn = host(words(0, 0, 0, ids, 6))
+    ids = backend.put(np.array([0, 2**32 + 7]))
+    drawn = backend.get(words(0, 0, 0, ids, 6))
     assert tuple(drawn[0, :4]) == KNOWN_ANSWERS[0][2]
     block = cpu._philox.py_func(*(np.uint64(value) for value in (1, 7, 1, 3 << 8 | 5, 11, 2)))
-    drawn = host(words(2 << 32 | 11, 3, 5, ids, 6))
+    drawn = backend.get(words(2 << 32 | 11, 3, 5, ids, 6))
     assert tuple(drawn[1, 4:6]) == tuple(int(word) for word in block[:2])
 
 
-def test_draws_do_not_depend_on_batch_or_count(xp):
-    ids = xp.arange(50)
+def test_draws_do_not_depend_on_batch_or_count(backend):
+    ids = backend.put(np.arange(50))
     for draw in (words, uniform, normal):
-        everything = host(draw(1, 2, 3, ids, 37))
-        np.testing.assert_array_equal(host(draw(1, 2, 3, ids[20:33], 37)), everything[20:33])
-        np.testing.assert_array_equal(host(draw(1, 2, 3, ids, 6)), everything[:, :6])
+        everything = backend.get(draw(1, 2, 3, ids, 37))
+        np.testing.assert_array_equal(backend.get(draw(1, 2, 3, ids[20:33], 37)), everything[20:33])
+        np.testing.assert_array_equal(backend.get(draw(1, 2, 3, ids, 6)), everything[:, :6])
+
+
+def test_twins_draw_the_same_words_and_nearly_the_same_normals(cuda_on_host):
+    ids = np.array([0, 1, 2**40 + 3, 2**62])
+    on_device = cuda_on_host.put(ids)
+    for n_draws in (1, 4, 7):
+        for draw in (words, uniform):
+            np.testing.assert_array_equal(
+                cuda_on_host.get(draw(2**63 + 5, 7, 255, on_device, n_draws)),
+                draw(2**63 + 5, 7, 255, ids, n_draws),
+            )
+        np.testing.assert_allclose(
+            cuda_on_host.get(normal(2**63 + 5, 7, 255, on_device, n_draws)),
+            normal(2**63 + 5, 7, 255, ids, n_draws),
+            rtol=1e-12, atol=1e-14,
+        )  # fmt: skip
 
 
 def test_every_part_of_the_key_changes_the_draws():
@@ -59,9 +71,9 @@ def test_every_part_of_the_key_changes_the_draws():
     assert len(np.unique(base)) == base.size
 
 
-def test_uniform_and_normal_have_their_moments(xp):
-    ids = xp.arange(400)
-    u, z = host(uniform(5, 0, 0, ids, 1000)), host(normal(5, 0, 1, ids, 1000))
+def test_uniform_and_normal_have_their_moments(backend):
+    ids = backend.put(np.arange(400))
+    u, z = backend.get(uniform(5, 0, 0, ids, 1000)), backend.get(normal(5, 0, 1, ids, 1000))
     assert u.min() > 0.0 and u.max() < 1.0
     assert u.mean() == pytest.approx(0.5, abs=4 * math.sqrt(1 / 12 / u.size))
     assert u.var() == pytest.approx(1 / 12, rel=0.01)
