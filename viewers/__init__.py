@@ -3,5 +3,6 @@
 
 from .viewer_align2d import CryoRalibAlign2DViewer
 from .viewer_classes2d import CryoRalibClasses2DViewer
+from .viewer_poses2d import CryoRalibPoses2DViewer
 
-__all__ = ["CryoRalibAlign2DViewer", "CryoRalibClasses2DViewer"]
+__all__ = ["CryoRalibAlign2DViewer", "CryoRalibClasses2DViewer", "CryoRalibPoses2DViewer"]

@@ -78,9 +78,10 @@ def shown_iteration(run_dir: Path, iteration: int, items: Any = None) -> Shown:
     )
 
 
-def shown_set(items: Any) -> Shown:
+def shown_set(items: Any, name: str = "") -> Shown:
     """A SetOfClasses2D or SetOfAverages of any program."""
-    return Shown(results=_results(reading.read_image_set(items)), items=items, title=str(items))
+    title = f"Class averages, {name}" if name else "Class averages"
+    return Shown(results=_results(reading.read_image_set(items)), items=items, title=title)
 
 
 def _results(found: reading.IterationFiles) -> IterationResults:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 from pwem.objects import SetOfClasses2D
+from pyworkflow import Config
 from pyworkflow.protocol.params import EnumParam, LabelParam, NumericRangeParam, StringParam
 from pyworkflow.utils import getListFromRangeString
 from pyworkflow.viewer import DESKTOP_TKINTER, ProtocolViewer, View
@@ -28,9 +29,14 @@ LAST, SELECTION = 0, 1
 class CryoRalibAlign2DViewer(ProtocolViewer):
     """Class averages, their resolution, the poses of their members and how the run converged."""
 
-    _label = "Cryo-RALib 2D results"
+    _label = "2D results"
     _targets = [Align2DProtocol]
     _environments = [DESKTOP_TKINTER]
+
+    @classmethod
+    def getPlugin(cls) -> Any:
+        """This plugin, which Scipion tells to protocols only; the form's title names it."""
+        return Config.getDomain().getPluginModule("cryoralib_plugin")._pluginInstance
 
     def _defineParams(self, form: Any) -> None:
         form.addSection(label="Results")

@@ -23,7 +23,15 @@ class CryoRalibClasses2DViewer(Viewer):
         if obj.getSize() == 0:
             return [self.infoMessage("This set is empty: there is nothing to show.", "Empty set")]
         try:
-            shown = shown_set(obj)
+            shown = shown_set(obj, self._name_of(obj))
         except (OSError, ValueError) as error:
             return [self.errorMessage(str(error), "The averages cannot be shown")]
         return [GalleryView(shown, self.getProject(), self.getParent())]
+
+    def _name_of(self, obj: Any) -> str:
+        """The run and output that the project window calls it by."""
+        run = self.getProject().getProtocol(obj.getObjParentId()) if obj.getObjParentId() else None
+        for name, output in run.iterOutputAttributes() if run is not None else ():
+            if output.getObjId() == obj.getObjId():
+                return f"{run.getRunName()}, {name}"
+        return ""

@@ -55,9 +55,10 @@ def inplane_angles(poses: PoseTable) -> Figure:
     axes.set_theta_direction(-1)
     centre, width = np.deg2rad(edges[:-1] + 180.0 / bins), 2 * np.pi / bins
     axes.bar(centre, counts, width, color=SKY, edgecolor="white", linewidth=0.3, label="all")
-    step = np.append(np.repeat(mirrored, 2), mirrored[0])
-    corner = np.deg2rad(np.append(np.repeat(edges, 2)[1:-1], 360.0))
-    axes.plot(corner, step, color=BLUE, linewidth=1.4, label="mirrored ones")
+    # Points every few degrees, because a polar plot joins two points by a chord.
+    fine = np.linspace(0.0, 360.0, 721)
+    step = mirrored[np.minimum((fine * bins / 360.0).astype(int), bins - 1)]
+    axes.plot(np.deg2rad(fine), step, color=BLUE, linewidth=1.4, label="mirrored ones")
     around = np.linspace(0, 2 * np.pi, 181)
     axes.plot(
         around, np.full(around.shape, uniform), color=VERMILION, linestyle="--", linewidth=1.8,

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from pwem.emlib.image import ImageHandler
@@ -20,8 +20,8 @@ from cryoralib_plugin.contract.schedule import shift_stages
 
 from .alignment import matrices_from_texts, poses_2d
 from .images import n_images
-from .outputs import MATRIX, RESOLUTION, SCORE
-from .set_reader import ITEM_ID, DatabaseReader, open_reader
+from .outputs import CLASS_ID, MATRIX, RESOLUTION, SCORE
+from .set_reader import ITEM_ID, DatabaseReader
 from .star import read_columns
 
 PathLike = Union[str, Path]
@@ -128,7 +128,7 @@ def read_image_set(images: Any) -> IterationFiles:
     image = "_representative." if is_classes else ""
     size = "_size" if is_classes else _CLASS_SIZE
     names = (ITEM_ID, f"{image}_index", f"{image}_filename", size, RESOLUTION, SCORE)
-    rows = list(open_reader(images).rows(names))
+    rows = list(_reader(images).rows(names))
     averages = None
     if rows and all(row[2] for row in rows):
         averages = read_images([(row[1] or 0, row[2]) for row in rows])
@@ -154,25 +154,32 @@ def read_image_set(images: Any) -> IterationFiles:
 
 def read_class_poses(classes: Any) -> Optional[Dict[str, np.ndarray]]:
     """As `read_poses`, of all members of a SetOfClasses2D; None where they were not aligned."""
-    number: List[int] = []
-    texts: List[str] = []
-    score: List[float] = []
-    for (identity,) in open_reader(classes).rows((ITEM_ID,)):
+    members = []
+    for (identity,) in _reader(classes).rows((ITEM_ID,)):
         reader = DatabaseReader(classes.getFileName(), f"Class{identity:03d}")
-        for text, merit in reader.rows((MATRIX, SCORE)):
-            if text:
-                number.append(identity)
-                texts.append(text)
-                score.append(np.nan if merit is None else merit)
-    if not texts:
+        members += [(identity, *row) for row in reader.rows((MATRIX, SCORE))]
+    return _poses_of(members)
+
+
+def read_particle_poses(particles: Any) -> Optional[Dict[str, np.ndarray]]:
+    """As `read_poses`, of a SetOfParticles with 2D alignment; None where it has none."""
+    rows = _reader(particles).rows((CLASS_ID, MATRIX, SCORE))
+    return _poses_of([(number or 0, text, score) for number, text, score in rows])
+
+
+def _poses_of(rows: Sequence[Tuple[int, Optional[str], Optional[float]]]) -> Optional[Dict]:
+    """Columns of poses from class numbers, stored matrices and scores."""
+    aligned = [row for row in rows if row[1]]
+    if not aligned:
         return None
+    number, texts, score = zip(*aligned)
     psi_deg, shift_px, mirror = poses_2d(matrices_from_texts(texts))
     return {
-        "number": np.array(number),
+        "number": np.array(number, int),
         "psi_deg": psi_deg,
         "shift_px": shift_px,
         "mirror": mirror,
-        "score": np.array(score, float),
+        "score": np.array([np.nan if value is None else value for value in score], float),
     }
 
 
@@ -192,6 +199,11 @@ def read_images(locations: Sequence[Tuple[int, str]]) -> np.ndarray:
             f"All averages must have one box size to be shown together; these have {shapes}."
         )
     return np.array(images, np.float32)
+
+
+def _reader(items: Any) -> DatabaseReader:
+    """The reader of a set's own rows: of a SetOfClasses2D one a class, not its members."""
+    return DatabaseReader(items.getFileName(), (items.getPrefix() or "").strip())
 
 
 def _sampling_rate(images: Any) -> float:

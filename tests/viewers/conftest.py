@@ -69,13 +69,15 @@ def finished(tmp_path_factory):
     outputs.fill_classes(classes, outputs.read_assignments(star, 2.0), found)
     averages = protocol._createSetOfAverages()
     outputs.fill_averages(averages, found)
-    protocol._defineOutputs(outputClasses=classes, outputAverages=averages)
+    aligned = protocol._createSetOfParticles()
+    outputs.fill_particles(aligned, particles, outputs.read_assignments(star, 2.0))
+    protocol._defineOutputs(outputClasses=classes, outputAverages=averages, outputParticles=aligned)
     for made in (source, protocol):
         made.setStatus("finished")
         made._store()
     project.mapper.commit()
     yield SimpleNamespace(project=project, protocol=protocol, run=run, classes=classes,
-                          averages=averages, particles=particles)  # fmt: skip
+                          averages=averages, particles=particles, aligned=aligned)  # fmt: skip
     os.chdir(where)
     manager.deleteProject(name)
 

@@ -95,6 +95,21 @@ def test_open_with_offers_the_gallery_for_classes_and_averages_of_anybody(finish
     assert first.__name__ == "CryoRalibAlign2DViewer"
 
 
+def test_aligned_particles_show_their_poses_and_others_offer_nothing(finished):
+    import pwem
+    from cryoralib_plugin.viewers import CryoRalibPoses2DViewer
+    from pyworkflow.viewer import DESKTOP_TKINTER
+
+    assert CryoRalibPoses2DViewer in pwem.Domain.findViewers(finished.aligned, DESKTOP_TKINTER)
+    for items in (finished.particles, finished.averages):
+        assert CryoRalibPoses2DViewer not in pwem.Domain.findViewers(items, DESKTOP_TKINTER)
+    viewer = CryoRalibPoses2DViewer(project=finished.project)
+    angles, shifts = viewer._visualize(finished.aligned)
+    counted = sum(bar.get_height() for bar in angles.figure.axes[0].patches)
+    assert counted == finished.aligned.getSize() == len(finished.run.particles)
+    assert shifts.figure.axes[0].collections[0].get_array().sum() == counted
+
+
 def test_every_entry_of_the_form_gives_a_view(viewer):
     for name in viewer._getVisualizeDict():
         (view,) = _show(viewer, name)
