@@ -77,6 +77,16 @@ def test_poses_out_and_in_again_are_the_same(tmp_path):
     )
 
 
+@pytest.mark.parametrize("pixel_size", [1.3, 0.8266, 2.806, 1.06, 5e4 / 38168])
+def test_shifts_pass_through_angstrom_to_the_last_bit(pixel_size):
+    table = table31(20000, rlnImagePixelSize=[pixel_size] * 2)
+    rng = np.random.default_rng(1)
+    found = rng.normal(size=(20000, 2)) * 10.0 ** rng.integers(-4, 2, (20000, 1))
+    shift = found * pixel_size / pixel_size
+    poses = Poses2D(np.zeros(20000), shift, np.zeros(20000, bool))
+    np.testing.assert_array_equal(table.with_poses(poses).poses().shift_px, shift)
+
+
 def test_some_rows_are_updated_and_the_original_is_not():
     table = table31(rlnAnglePsi=np.arange(6))
     rows = np.array([5, 0])
