@@ -12,7 +12,17 @@ import pytest
 
 import cryoralib_plugin
 from cryoralib_plugin.kernels import _compile
+from cryoralib_plugin.kernels.ring_match import _cuda_fast
+from cryoralib_plugin.kernels.ring_match._cuda_tables import LONGEST_RING
 
+# Template arguments: the shortest, the usual and the longest ring.
+_LENGTHS = (8, 256, LONGEST_RING)
+INSTANCES = {
+    "resample_polar": ["<float>", "<double>"],
+    "ring_spectra": [f"<{length}, {_cuda_fast._TRANSFORMS[length]}>" for length in _LENGTHS],
+    "peak_heights": [f"<{length}, {_cuda_fast._COLUMNS[length]}>" for length in _LENGTHS],
+    "angle_peaks": [f"<{length}>" for length in _LENGTHS],
+}
 KERNELS = Path(cryoralib_plugin.__file__).parent / "kernels"
 SOURCES = sorted(KERNELS.glob("*/*.cu"))
 
@@ -36,7 +46,9 @@ def nvrtc() -> ctypes.CDLL:
 def _compile_with(nvrtc: ctypes.CDLL, text: str, options: list[str]) -> tuple[int, str]:
     """Return NVRTC's result code and its log."""
     program = ctypes.c_void_p()
-    names = [match.encode() for match in re.findall(r"__global__ void (\w+)", text)]
+    found = re.findall(r"__global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(", text)
+    assert len(found) == text.count("__global__")
+    names = [(name + part).encode() for name in found for part in INSTANCES.get(name, [""])]
     nvrtc.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernel.cu", 0, None, None)
     for name in names:
         nvrtc.nvrtcAddNameExpression(program, name)
