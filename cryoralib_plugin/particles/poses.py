@@ -51,23 +51,13 @@ def poses_from_frame(frame: pd.DataFrame, pixel_size_angst: float) -> Poses2D:
 def columns_of_poses(poses: Poses2D, pixel_size_angst: float) -> Dict[str, np.ndarray]:
     """Return RELION's pose columns, (n,) each, of in-plane poses that live on the host.
 
-    Shifts that came from a file, or that passed through Angstrom once, are read back from these
-    columns to the last bit: a run must continue from its own file exactly.
+    A shift that passed through Angstrom once is read back from these columns to the last bit, so
+    a run that takes its poses from the table continues from its own file exactly.
     """
-    shift_angst = _angst_that_divide_back(np.asarray(poses.shift_px, np.float64), pixel_size_angst)
+    shift_angst = np.asarray(poses.shift_px, np.float64) * pixel_size_angst
     return {
         labels.ANGLE_PSI: np.asarray(poses.psi_deg, np.float64),
         labels.ORIGIN_X_ANGST: shift_angst[:, 0],
         labels.ORIGIN_Y_ANGST: shift_angst[:, 1],
         labels.IS_FLIP: np.asarray(poses.mirror).astype(np.int64),
     }
-
-
-def _angst_that_divide_back(shift_px: np.ndarray, pixel_size_angst: float) -> np.ndarray:
-    # (a / p) * p may miss a by its last bit; then a neighbour gives the quotient again.
-    angst = shift_px * pixel_size_angst
-    for direction in (-np.inf, np.inf):
-        neighbour = np.nextafter(angst, direction)
-        misses = angst / pixel_size_angst != shift_px
-        angst = np.where(misses & (neighbour / pixel_size_angst == shift_px), neighbour, angst)
-    return np.asarray(angst)
