@@ -13,10 +13,12 @@ from pwem.objects import SetOfClasses2D
 from cryoralib_plugin.figures import ClassTable, FrcTable, IterationResults, PoseTable
 from cryoralib_plugin.scipion import results as reading
 
-FRC_NOTE = "resolution: FRC between the two halves of a class, which share one alignment"
+FRC_NOTE = (
+    "resolution: where the FRC between the halves of a class, which share one alignment, "
+    "falls below 0.143"
+) @ dataclass
 
 
-@dataclass
 class Shown:
     """Class averages with everything that can be drawn of them.
 

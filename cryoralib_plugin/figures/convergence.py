@@ -34,7 +34,7 @@ def convergence(history: History) -> Figure:
     figure = new_figure(11.5, 6.6, title=title)
     panels: Any = figure.subplots(2, 3)
     _classes(panels[0, 0], history)
-    _line(panels[0, 1], history, "pixel_error_px", "Pixel error", "movement of a particle (px)")
+    _line(panels[0, 1], history, "pixel_error_px", "Pixel error", "rms movement of a particle (px)")
     _line(panels[0, 2], history, "changed_fraction", "Changes", "changed class (%)", 100)
     _line(panels[1, 0], history, "mean_score", "Score", "mean score of the best match")
     _line(panels[1, 1], history, "resolution_best_angst", "Best class", "FRC resolution (Å)")
@@ -51,6 +51,7 @@ def _line(
     if column is None:
         say_in_words(axes, f"{title}: not recorded")
         return
+    column = np.where(np.isfinite(column), column, np.nan)
     axes.plot(history.columns["iteration"], factor * column, "o-", color=BLUE, markersize=4)
     label_axes(axes, title=title, x="iteration", y=label)
     low, high = np.nanmin(factor * column), np.nanmax(factor * column)

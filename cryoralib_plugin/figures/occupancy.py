@@ -23,7 +23,7 @@ from .tables import ClassTable, PoseTable
 
 
 def effective_classes(n_members: np.ndarray) -> float:
-    """Return exp of the entropy of class shares: how many equal classes would be as mixed.
+    """Return 1 / sum p^2 over the shares p of the classes (inverse Simpson index).
 
     Parameters
     ----------
@@ -32,8 +32,7 @@ def effective_classes(n_members: np.ndarray) -> float:
     total = n_members.sum()
     if total == 0:
         return 0.0
-    share = n_members[n_members > 0] / total
-    return float(np.exp(-(share * np.log(share)).sum()))
+    return float(total**2 / (n_members.astype(float) ** 2).sum())
 
 
 def class_occupancy(classes: ClassTable, *, sort_by: str = "size") -> Figure:
@@ -62,7 +61,9 @@ def class_occupancy(classes: ClassTable, *, sort_by: str = "size") -> Figure:
         axes.plot(place, members[place], "x", color=VERMILION, clip_on=False, label=f"{dead} dead")
         axes.legend(fontsize=SMALL_SIZE + 1)
     effective = effective_classes(members)
-    words = f"{total:,} particles in {len(rows)} classes; as mixed as {effective:.1f} equal classes"
+    words = (
+        f"{total:,} particles in {len(rows)} classes; effective number of classes {effective:.1f}"
+    )
     label_axes(axes, x=f"class, by {sort_by}\n{words}", y="particles")
     name_classes(axes, classes.number[rows])
     in_percent: Any = (lambda n: 100 * n / total, lambda percent: percent * total / 100)

@@ -98,8 +98,11 @@ class FrcTable:
     frc: np.ndarray
 
     def curve(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return frequency (n_rings,) in 1/angstrom and FRC (n_rings,) of one class, rising."""
-        rows = np.flatnonzero(self.number == number)
+        """Return frequency (n_rings,) in 1/angstrom and FRC (n_rings,) of one class, rising.
+
+        The ring of frequency 0 holds only the mean of the images and is left out.
+        """
+        rows = np.flatnonzero((self.number == number) & (self.frequency_inv_angst > 0))
         rows = rows[np.argsort(self.frequency_inv_angst[rows], kind="stable")]
         return self.frequency_inv_angst[rows], self.frc[rows]
 

@@ -106,7 +106,7 @@ def _summary(report: RunReport) -> List[List[str]]:
         ["Particles with a class", f"{int(classes.n_members.sum()):,}"],
         ["Particles quarantined", f"{len(report.quarantine):,}"],
         ["Classes alive", f"{int(classes.alive.sum())} of {len(classes)}"],
-        ["Effective classes (entropy)", f"{effective_classes(classes.n_members):.1f}"],
+        ["Effective number of classes", f"{effective_classes(classes.n_members):.1f}"],
         ["Best class resolution", f"{finest.min():.1f} Å" if finest.size else "unknown"],
         ["Box as aligned", f"{box} px of {pixel:.4g} Å ({box * pixel:.0f} Å)"],
         ["Iterations finished", str(results.iteration)],

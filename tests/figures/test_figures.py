@@ -183,6 +183,7 @@ def test_frc_figure_names_the_resolution_of_large_classes():
 def test_effective_classes_are_those_of_equal_size():
     assert figures.effective_classes(np.full(7, 10)) == pytest.approx(7.0)
     assert figures.effective_classes(np.array([5, 0, 0])) == pytest.approx(1.0)
+    assert figures.effective_classes(np.array([3, 1])) == pytest.approx(1 / (0.75**2 + 0.25**2))
     assert figures.effective_classes(np.zeros(3)) == 0.0
 
 
@@ -192,6 +193,7 @@ def test_convergence_draws_what_is_there_and_names_what_is_not():
             "iteration": np.arange(1.0, 4.0),
             "effective_classes": np.array([3.0, 4.0, 5.0]),
             "changed_fraction": np.array([np.nan, 0.5, 0.25]),
+            "resolution_best_angst": np.array([np.inf, 12.0, 9.0]),
             "seconds_match": np.array([2.0, 3.0, 4.0]),
             "seconds_read": np.array([1.0, 1.0, 1.0]),
         }
