@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where an array lives, asked of the array itself, so that CuPy need not be imported to find out."""
+"""Where an array lives, asked of the array itself: no CuPy is imported to find out."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ring matching written from the equations in float64: slow, exhaustive, the arbiter of the kernels."""
+"""Ring matching from the equations in float64: slow, exhaustive, the arbiter of the kernels."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def resample_polar(images: Any, shift_px: Any, rings: RingLayout) -> Any:
 
     Returns
     -------
-    (n_images, rings.n_samples) float64, the rings one behind the other, on the device of ``images``.
+    (n_images, rings.n_samples) float64, ring after ring, on the device of ``images``.
 
     Raises
     ------

@@ -85,32 +85,33 @@ def reverse_rings(samples, starts, lengths, out):
 
 @njit(cache=True, nogil=True)
 def climb(tables, starts, lengths, samples, reversed_samples, mirror, angle):
-    """Walk from an angle bin to the local maximum; ties go to the later bin.
+    """Walk from an angle bin to one that no other within three bins exceeds.
 
-    Returns the height, the bin, and the offset of the maximum from that bin by the 7-point
-    parabola (SPARX ``prb1d``), in bins.
+    Ties go to the later bin. Returns the height, the bin, and the offset of the maximum from
+    that bin by the 7-point parabola (SPARX ``prb1d``), in bins.
     """
     n_angles = tables.shape[1]
-    window = np.empty(7)
-    for i in range(7):
-        window[i] = correlation_at(
-            tables, starts, lengths, samples, reversed_samples, mirror, (angle + i - 3) % n_angles
-        )
+    window, known = np.empty(7), np.zeros(7, np.bool_)
     for _ in range(n_angles):
-        if window[4] >= window[3] and window[4] > window[2]:
-            angle = (angle + 1) % n_angles
-            window[:6] = window[1:].copy()
-            window[6] = correlation_at(
-                tables, starts, lengths, samples, reversed_samples, mirror, (angle + 3) % n_angles
-            )
-        elif window[2] > window[3]:
-            angle = (angle - 1) % n_angles
-            window[1:] = window[:6].copy()
-            window[0] = correlation_at(
-                tables, starts, lengths, samples, reversed_samples, mirror, (angle - 3) % n_angles
-            )
-        else:
+        highest = 0
+        for i in range(7):
+            if not known[i]:
+                window[i] = correlation_at(
+                    tables, starts, lengths, samples, reversed_samples, mirror,
+                    (angle + i - 3) % n_angles,
+                )
+                known[i] = True
+            if window[i] >= window[highest]:
+                highest = i
+        move = highest - 3
+        # Going back to an equal earlier bin would never end.
+        if move == 0 or (move < 0 and window[highest] == window[3]):
             break
+        moved, kept = np.empty(7), np.zeros(7, np.bool_)
+        for i in range(max(0, -move), min(7, 7 - move)):
+            moved[i], kept[i] = window[i + move], True
+        window, known = moved, kept
+        angle = (angle + move) % n_angles
     numerator = denominator = 0.0
     for i in range(7):
         numerator += (i - 3) * window[i]

@@ -53,7 +53,8 @@ def _combine(products, row, n_lanes, real, imaginary, to):
     straight = np.uintp(to)
     mirrored = straight + np.uintp(n_lanes)
     for lane in range(np.uintp(n_lanes)):
-        va, vb, vc, vd = products[a + lane], products[b + lane], products[c + lane], products[d + lane]
+        va, vb = products[a + lane], products[b + lane]
+        vc, vd = products[c + lane], products[d + lane]
         real[straight + lane] = va + vb
         real[mirrored + lane] = va - vb
         imaginary[straight + lane] = vd - vc
@@ -96,9 +97,8 @@ def peak_heights(products, n_references, n_lanes, matrices, work, heights, heigh
         for k in range(n_harmonics):
             # Even harmonics first: each half is one contiguous operand.
             row = (k // 2 if k % 2 == 0 else n_even + k // 2) * columns
-            _combine(
-                products, (k * n_references + reference) * 4 * n_lanes, n_lanes, real, imaginary, row
-            )
+            sums = (k * n_references + reference) * 4 * n_lanes
+            _combine(products, sums, n_lanes, real, imaginary, row)
         to = heights_at + reference * columns
         heights[to : to + columns] = -np.inf
         for j in range(0, n_rows, 2):

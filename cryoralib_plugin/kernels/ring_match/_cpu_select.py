@@ -24,7 +24,8 @@ def _angle_curve(
         a = b = c = d = np.float32(0.0)
         for ring in range(depth):
             right = starts[k] + ring * 2 * n_lanes + lane
-            ref_real, ref_imaginary = reference_spectra[left + ring], reference_spectra[left + depth + ring]
+            ref_real = reference_spectra[left + ring]
+            ref_imaginary = reference_spectra[left + depth + ring]
             part_real, part_imaginary = spectra[right], spectra[right + n_lanes]
             a += ref_real * part_real
             b += ref_imaginary * part_imaginary

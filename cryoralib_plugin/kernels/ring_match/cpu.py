@@ -9,6 +9,7 @@ import numba
 import numpy as np
 from numba import njit
 
+from cryoralib_plugin.geometry.rings import RingLayout
 from cryoralib_plugin.kernels.polar.cpu import sample_positions
 
 from ._cpu_heights import harmonic_products, inverse_matrices, peak_heights
@@ -21,8 +22,6 @@ from ._cpu_rings import (
     scatter_harmonics,
 )
 from ._cpu_select import select_best
-from cryoralib_plugin.geometry.rings import RingLayout
-
 from .plan import MatchPlan
 from .references import ReferenceRings
 
@@ -159,8 +158,8 @@ def _match_one(
             starts, n_lanes, products,
         )
         peak_heights(
-            products, end - begin, n_lanes, matrices, scratch[offsets[5] : offsets[6]], flat_heights,
-            begin * 2 * n_lanes,
+            products, end - begin, n_lanes, matrices, scratch[offsets[5] : offsets[6]],
+            flat_heights, begin * 2 * n_lanes,
         )
     _scale_heights(shift, search, first, last, deviations, heights)
     tolerance = height_error * norm
@@ -240,7 +239,10 @@ def _particle_spectra(
         mean /= area
         for ring in range(ring_weights.shape[0]):
             spectra[ring * 2 * n_lanes + lane] -= np.float32(mean * search[7][ring])
-        deviations[lane] = np.sqrt(max(squares[lane] / area - mean * mean, 1e-30))
+        square = squares[lane] / area
+        variance = square - mean * mean
+        # Constant rings, which differ from zero by rounding only, match nothing.
+        deviations[lane] = np.sqrt(variance) if variance > 1e-8 * square else np.inf
     return np.sqrt(area)
 
 

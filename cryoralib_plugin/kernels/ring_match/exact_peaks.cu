@@ -3,8 +3,8 @@
 #include "bilinear.cuh"
 #include "reduce.cuh"
 
-// Exact peaks: from a start (particle, centre, reference, hand, angle bin) to the local maximum of
-// the correlation over the angles, in float64 with the whole spectrum. One block a start.
+// Exact peaks: from a start (particle, centre, reference, hand, angle bin) to an angle bin that no
+// other within three bins exceeds, in float64 with the whole spectrum. One block a start.
 
 // Correlation of the reference at one angle bin with the samples: straight samples meet the table
 // forwards, mirrored ones backwards.
@@ -62,27 +62,28 @@ __global__ void exact_peaks(
     const bool mirror = mirrored[start];
     int angle = angles[start];
     double window[7];
-    for (int i = 0; i < 7; ++i)
-        window[i] = correlation_at(
-            table, samples, ring_of_sample, bin_of_sample, n_samples, n_angles, mirror,
-            angle + i - 3, room);
-    // All threads hold the same window, so they walk together.
+    bool known[7] = {};
+    // All threads hold the same window, so they walk together: to the highest of seven bins, the
+    // later one of equals, until that is the bin they stand on.
     for (int walked = 0; walked < n_angles; ++walked) {
-        if (window[4] >= window[3] && window[4] > window[2]) {
-            ++angle;
-            for (int i = 0; i < 6; ++i) window[i] = window[i + 1];
-            window[6] = correlation_at(
-                table, samples, ring_of_sample, bin_of_sample, n_samples, n_angles, mirror,
-                angle + 3, room);
-        } else if (window[2] > window[3]) {
-            --angle;
-            for (int i = 6; i > 0; --i) window[i] = window[i - 1];
-            window[0] = correlation_at(
-                table, samples, ring_of_sample, bin_of_sample, n_samples, n_angles, mirror,
-                angle - 3, room);
-        } else {
-            break;
+        int highest = 0;
+        for (int i = 0; i < 7; ++i) {
+            if (!known[i])
+                window[i] = correlation_at(
+                    table, samples, ring_of_sample, bin_of_sample, n_samples, n_angles, mirror,
+                    angle + i - 3, room);
+            if (window[i] >= window[highest]) highest = i;
         }
+        const int move = highest - 3;
+        // Going back to an equal earlier bin would never end.
+        if (move == 0 || (move < 0 && window[highest] == window[3])) break;
+        double moved[7];
+        for (int i = 0; i < 7; ++i) {
+            known[i] = i + move >= 0 && i + move < 7;
+            moved[i] = known[i] ? window[i + move] : 0.0;
+        }
+        for (int i = 0; i < 7; ++i) window[i] = moved[i];
+        angle += move;
     }
     if (threadIdx.x != 0) return;
     double numerator = 0.0, denominator = 0.0;

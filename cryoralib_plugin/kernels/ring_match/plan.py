@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is searched: rings, in-plane shifts and hands, and the tables both twins derive from them."""
+"""What is searched: rings, shifts and hands, and the tables both twins derive from them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import numpy as np
 from cryoralib_plugin.geometry.rings import RingLayout
 
 
-def shift_grid(
-    range_x_px: float, range_y_px: float, step_px: float
-) -> np.ndarray:
+def shift_grid(range_x_px: float, range_y_px: float, step_px: float) -> np.ndarray:
     """Return (n_shifts, 2) float64 increments of the particle's shift, x and y, in scan order.
 
     The grid is symmetric about zero with ``int(range / step)`` steps on each side. The order is
@@ -101,12 +99,10 @@ class MatchPlan:
         lane_of_shift = np.zeros(len(window), dtype=np.int64)
         lane = 0
         for key, members in groups.items():
-            corner = whole[members].min(axis=0)
-            width, height = (whole[members].max(axis=0) - corner + 1).astype(int)
-            rectangles = [members] if width * height == len(members) else [[i] for i in members]
-            for rectangle in rectangles:
+            filled = len(members) == np.prod(np.ptp(whole[members], axis=0) + 1)
+            for rectangle in [members] if filled else [[i] for i in members]:
                 corner = whole[rectangle].min(axis=0)
-                width, height = (whole[rectangle].max(axis=0) - corner + 1).astype(int)
+                width, height = (np.ptp(whole[rectangle], axis=0) + 1).astype(int)
                 offset = (whole[rectangle] - corner).astype(int)
                 lane_of_shift[rectangle] = lane + offset[:, 1] * width + offset[:, 0]
                 fractions.append(key)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""References made ready for matching: ring spectra up to a proven cut-off, and exact ring tables."""
+"""References made ready for matching: spectra up to a cut-off, and exact ring tables."""
 
 from __future__ import annotations
 
