@@ -60,10 +60,8 @@ def class_occupancy(classes: ClassTable, *, sort_by: str = "size") -> Figure:
         place = np.flatnonzero(~alive)
         axes.plot(place, members[place], "x", color=VERMILION, clip_on=False, label=f"{dead} dead")
         axes.legend(fontsize=SMALL_SIZE + 1)
-    effective = effective_classes(members)
-    words = (
-        f"{total:,} particles in {len(rows)} classes; effective number of classes {effective:.1f}"
-    )
+    words = f"{total:,} particles in {len(rows)} classes, effectively "
+    words += f"{effective_classes(members):.1f} classes (1 / sum of squared shares)"
     label_axes(axes, x=f"class, by {sort_by}\n{words}", y="particles")
     name_classes(axes, classes.number[rows])
     in_percent: Any = (lambda n: 100 * n / total, lambda percent: percent * total / 100)

@@ -21,7 +21,9 @@ PAGE_NAME = "report.html"
 _RESOLUTION_NOTE = (
     "resolution: where the FRC between the halves of a class, which share one alignment, "
     "falls below 0.143"
-)Drawn = Tuple[str, str, str, Figure]
+)
+
+Drawn = Tuple[str, str, str, Figure]
 
 
 def write_report(run_dir: Union[str, Path], output_dir: Optional[Union[str, Path]] = None) -> Path:
@@ -177,8 +179,8 @@ def _evolution(report: RunReport, results: IterationResults) -> Drawn:
 
 def _convergence(report: RunReport) -> Drawn:
     caption = (
-        "Effective classes is 1 / sum p^2 over the shares p of the classes. Pixel error is the root "
-        "mean square movement of a particle's disk since the iteration before, over particles that "
-        "kept class and hand."
+        "Effective classes is 1 / sum p^2 over the shares p of the classes. Pixel error is how far "
+        "(root mean square) a particle's disk moved since the iteration before, over particles "
+        "that kept class and hand."
     )
     return "convergence", "Convergence", caption, figures.convergence(report.history)
