@@ -129,6 +129,7 @@ def _align2d(config_class: type, words: List[str], session: Session) -> int:
             config,
             n_particles=len(table),
             image_box_px=source.raw_box_size_px,
+            n_classes=_number_of_classes(config, table),
             n_ranks=comm.size,
             threads=threads,
             backend=device.kind,
@@ -152,6 +153,17 @@ def _align2d(config_class: type, words: List[str], session: Session) -> int:
     return 0
 
 
+def _number_of_classes(config: Any, table: Any) -> Optional[int]:
+    """Classes of a run where its input decides them; None where the configuration does."""
+    if getattr(config.files, "references_file", ""):
+        from .io.stack import read_stack_header
+
+        return int(read_stack_header(Path(config.files.references_file)).n_images)
+    if getattr(config.files, "within_classes", False):
+        return len(set(table.class_numbers.tolist()) - {0})
+    return None
+
+
 def _simulate(words: List[str], session: Session) -> int:
     from .contract.simulate import SimulateConfig
 
@@ -165,9 +177,12 @@ def _simulate(words: List[str], session: Session) -> int:
 
 
 def _report(words: List[str], session: Session) -> int:
-    words = [word for word in words if word not in ("-h", "--help")]
+    usage = "usage: python -m cryoralib_plugin report RUN_DIR [OUTPUT_DIR]"
+    if words in (["-h"], ["--help"]):
+        sys.stdout.write(usage + "\n")
+        return 0
     if len(words) not in (1, 2):
-        raise ConfigError("usage: python -m cryoralib_plugin report RUN_DIR [OUTPUT_DIR]")
+        raise ConfigError(usage)
     _log_to_screen(None)
     from .report import write_report
 
@@ -259,7 +274,8 @@ def _log_to_screen(comm: Any) -> None:
     package = logging.getLogger(__package__)
     package.handlers[:] = [handler]
     package.setLevel(logging.DEBUG)
-    package.propagate = False
+    # A full disk stops run.log too, which must not bury the message about it.
+    logging.raiseExceptions = False
 
 
 def _sentence(error: Exception) -> str:

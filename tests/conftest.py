@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import tempfile
 from functools import lru_cache
 from pathlib import Path
+from typing import Iterator
 
 import pytest
 
@@ -50,6 +52,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A program sets up logging; a test that runs one in this process leaves none behind."""
+    package = logging.getLogger("cryoralib_plugin")
+    handlers, level, raises = list(package.handlers), package.level, logging.raiseExceptions
+    yield
+    logging.raiseExceptions = raises
+    for handler in set(package.handlers) - set(handlers):
+        handler.close()
+    package.handlers[:] = handlers
+    package.setLevel(level)
 
 
 @pytest.fixture(scope="session")
