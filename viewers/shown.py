@@ -16,9 +16,10 @@ from cryoralib_plugin.scipion import results as reading
 FRC_NOTE = (
     "resolution: where the FRC between the halves of a class, which share one alignment, "
     "falls below 0.143"
-) @ dataclass
+)
 
 
+@dataclass
 class Shown:
     """Class averages with everything that can be drawn of them.
 
