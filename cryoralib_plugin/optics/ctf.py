@@ -77,15 +77,17 @@ def ctf_2d(parameters: CtfParameters, box_size_px: int, pixel_size_angst: float)
     xp = namespace_of(parameters.defocus_u_angst)
     ky, kx = (axis / pixel_size_angst for axis in frequencies(box_size_px, xp))
     squared = kx**2 + ky**2
-    # The phase is linear in these five maps, so all images are one matrix product.
-    maps = xp.stack(
-        [squared, kx**2 - ky**2, 2.0 * kx * ky, squared**2, xp.ones_like(squared)]
-    ).reshape(5, -1)
-    chi = _phase_coefficients(parameters) @ maps
-    # Reduced to one turn in float64, the sine can be taken in float32.
-    turns = chi / (2.0 * np.pi)
-    angle = ((turns - xp.rint(turns)) * (2.0 * np.pi)).astype(xp.float32)
-    return -xp.sin(angle).reshape(len(parameters), *squared.shape)
+    maps = (squared, kx**2 - ky**2, 2.0 * kx * ky, squared**2, 1.0)
+    turns = xp.zeros((len(parameters), *squared.shape))
+    # Term by term and not as a matrix product, whose rounding would depend on how many images
+    # there are.
+    for factor, term in zip(_phase_factors(parameters), maps):
+        turns += (factor / (2.0 * np.pi))[:, None, None] * term
+    # Within half a turn float32 is enough.
+    turns -= xp.rint(turns)
+    angle = turns.astype(xp.float32)
+    angle *= xp.float32(-2.0 * np.pi)
+    return xp.sin(angle)
 
 
 def move_with_content(parameters: CtfParameters, poses: Poses2D) -> CtfParameters:
@@ -101,23 +103,18 @@ def move_with_content(parameters: CtfParameters, poses: Poses2D) -> CtfParameter
     return CtfParameters(**{**values, "defocus_angle_deg": angle})
 
 
-def _phase_coefficients(parameters: CtfParameters) -> Any:
-    """Return (n, 5) float64 factors of s^2, kx^2 - ky^2, 2 kx ky, s^4 and 1 in the CTF's phase."""
+def _phase_factors(parameters: CtfParameters) -> tuple[Any, ...]:
+    """Return the factors (n,) of s^2, kx^2 - ky^2, 2 kx ky, s^4 and 1 in the CTF's phase, rad."""
     xp = namespace_of(parameters.defocus_u_angst)
     wavelength = wavelength_angst(parameters.voltage_kv)
     mean = 0.5 * (parameters.defocus_u_angst + parameters.defocus_v_angst)
     astigmatism = 0.5 * (parameters.defocus_u_angst - parameters.defocus_v_angst)
     direction = 2.0 * xp.deg2rad(parameters.defocus_angle_deg)
-    contrast = parameters.amplitude_contrast
-    constant = -xp.deg2rad(parameters.phase_shift_deg) - xp.arcsin(contrast)
     scale = -np.pi * wavelength
-    return xp.stack(
-        [
-            scale * mean,
-            scale * astigmatism * xp.cos(direction),
-            scale * astigmatism * xp.sin(direction),
-            0.5 * np.pi * parameters.cs_mm * 1e7 * wavelength**3,
-            constant,
-        ],
-        axis=-1,
-    ).astype(xp.float64)
+    return (
+        scale * mean,
+        scale * astigmatism * xp.cos(direction),
+        scale * astigmatism * xp.sin(direction),
+        0.5 * np.pi * parameters.cs_mm * 1e7 * wavelength**3,
+        -xp.deg2rad(parameters.phase_shift_deg) - xp.arcsin(parameters.amplitude_contrast),
+    )

@@ -117,6 +117,15 @@ def test_the_ctf_of_a_moved_image_is_the_moved_ctf(mirror):
     np.testing.assert_allclose(full(after), moved, atol=2e-5)
 
 
+def test_an_image_has_the_same_ctf_in_any_batch():
+    rng = np.random.default_rng(1)
+    p = parameters(70)
+    p = CtfParameters(**{**vars(p), "defocus_u_angst": rng.uniform(8000, 30000, 70)})
+    everything = ctf_2d(p, 45, 1.7)
+    for rows in (slice(3, 4), slice(10, 17), slice(1, 66)):
+        np.testing.assert_array_equal(ctf_2d(p[rows], 45, 1.7), everything[rows])
+
+
 def test_rows_of_parameters_can_be_taken():
     p = parameters(4)
     assert len(p[np.array([0, 2])]) == 2
