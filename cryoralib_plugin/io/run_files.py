@@ -36,6 +36,7 @@ from .star import read_star, write_star
 
 logger = logging.getLogger(__name__)
 HALVES = (1, 2)
+_BYTES_PER_WORD = 14
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,14 @@ class Checkpoint:
     half_averages: Optional[np.ndarray] = None
     frc: Optional[pd.DataFrame] = None
     model: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def expected_bytes(self) -> int:
+        """About how much room the iteration takes on the disk."""
+        halves = 0 if self.half_averages is None else self.half_averages.nbytes
+        n_words = sum(frame.size for frame in self.blocks.values())
+        n_words += 0 if self.frc is None else self.frc.size
+        return int(self.averages.nbytes + halves + _BYTES_PER_WORD * n_words)
 
 
 class RunFiles:
@@ -110,9 +119,15 @@ class RunFiles:
         if checkpoint.frc is not None:
             frc = checkpoint.frc
             parts[paths.frc_csv(it)] = lambda name: frc.to_csv(name, index=False)
-        self.write_parts(it, parts)
+        self.write_parts(it, parts, expected_bytes=checkpoint.expected_bytes)
 
-    def write_parts(self, iteration: int, parts: Mapping[Path, Callable[[Path], None]]) -> None:
+    def write_parts(
+        self,
+        iteration: int,
+        parts: Mapping[Path, Callable[[Path], None]],
+        *,
+        expected_bytes: int = 0,
+    ) -> None:
         """Write any set of files as one iteration: all of them or none.
 
         Parameters
@@ -121,11 +136,15 @@ class RunFiles:
             Counted from 1; an iteration of that number is replaced.
         parts
             Final path to a function that writes the file under the path it is given.
+        expected_bytes
+            About how much room all of them take; said when the disk is full.
         """
         manifest = self.paths.manifest_json(iteration)
         # Without its manifest a replaced iteration is never mistaken for a whole one half-way.
         manifest.unlink(missing_ok=True)
         remains = self._what_remains()
+        if expected_bytes:
+            remains += f" An iteration takes about {expected_bytes / 1e6:,.1f} MB."
         temporaries: Dict[Path, Path] = {}
         files: Dict[str, Dict[str, Any]] = {}
         try:

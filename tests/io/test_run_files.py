@@ -185,10 +185,18 @@ def test_a_full_disk_leaves_the_previous_iteration_whole(tmp_path):
     message = ended.stderr.strip().splitlines()[-1]
     assert "cannot write run_it002_classes.mrcs in" in message
     assert "Iteration 1 is whole and nothing of it is lost" in message
-    assert "Make room and continue the run" in message
+    assert "An iteration takes about 0.1 MB" in message
+    assert "MB are free there. Make room and continue the run" in message
     files = RunFiles(ResultPaths(run))
     same(checkpoint_of(1), files.read_checkpoint())
     assert not [name for name in os.listdir(run) if "it002" in name]
+
+
+def test_the_room_an_iteration_takes_is_about_right(files):
+    checkpoint = checkpoint_of(1, box=32, n_classes=10)
+    files.write_iteration(checkpoint)
+    taken = sum(path.stat().st_size for path in files.paths.run_dir.iterdir())
+    assert 0.5 < checkpoint.expected_bytes / taken < 1.5
 
 
 def test_no_space_left_names_the_file_and_the_room(files, monkeypatch):
