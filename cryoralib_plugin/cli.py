@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 _SECONDS_FOR_THE_ROOT = 2.0
 """How long another rank waits with its message: the root often has the same one."""
 
+
 @dataclass
 class Session:
     """What the end of a program must know, good or bad: its ranks and its run directory."""
@@ -118,9 +119,7 @@ def _align2d(config_class: type, words: List[str], session: Session) -> int:
     # Whatever goes wrong from here on is told in status.json, which Scipion reads.
     comm.barrier()
     session.files = files
-    device = open_device(
-        config.compute.backend, _gpu_ids(config.compute.gpus), comm.local_rank
-    )
+    device = open_device(config.compute.backend, _gpu_ids(config.compute.gpus), comm.local_rank)
     compute = config.compute
     memory = compute.memory_gib * GIB or MEMORY_SHARE * free_memory_bytes() / launched().n_local
     table, source = open_particles(config, comm, memory)
