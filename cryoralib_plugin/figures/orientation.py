@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from .style import (
     BLUE,
@@ -109,7 +109,7 @@ def shift_density(
     figure = new_figure(6.6, 6.2, title=title)
     axes = figure.add_subplot()
     density = axes.hexbin(
-        shift[:, 0], shift[:, 1], gridsize=41, extent=(-half, half, -half, half), mincnt=1,
+        shift[:, 0], shift[:, 1], gridsize=int(np.clip(np.sqrt(len(poses) / 3), 13, 41)), extent=(-half, half, -half, half), mincnt=1,
         bins="log", cmap=DENSITY_MAP, linewidths=0.1,
     )  # fmt: skip
     axes.axhline(0, color="0.6", linewidth=0.6)
@@ -121,10 +121,10 @@ def shift_density(
             Rectangle((-x, -y), 2 * x, 2 * y, fill=False, edgecolor=VERMILION, linewidth=1.8,
                       linestyle="--", gid="search-range")
         )  # fmt: skip
-        outside = (np.abs(shift[:, 0]) >= x) | (np.abs(shift[:, 1]) >= y)
+        outside = (np.abs(shift[:, 0]) > x) | (np.abs(shift[:, 1]) > y)
         caption += (
             f"\ndashed: search range of one iteration, ±{x:g} and ±{y:g} px; "
-            f"{100 * outside.mean():.1f} % at or beyond it"
+            f"{100 * outside.mean():.1f} % outside it"
         )
     label_axes(axes, x=f"shift x, columns (px)\n{caption}", y="shift y, rows (px)")
     axes.xaxis.label.set_fontsize(SMALL_SIZE + 1)
@@ -132,6 +132,8 @@ def shift_density(
     in_angst: Any = (lambda px: px * pixel_size_angst, lambda angst: angst / pixel_size_angst)
     axes.secondary_xaxis("top", functions=in_angst).set_xlabel("shift x (Å)", fontsize=TEXT_SIZE)
     bar = figure.colorbar(density, ax=axes, shrink=0.75, pad=0.02)
+    bar.ax.yaxis.set_major_formatter(LogFormatter())
+    bar.ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.2, 0.4)))
     bar.set_label("particles in a bin (log scale)", fontsize=TEXT_SIZE)
     return figure
 

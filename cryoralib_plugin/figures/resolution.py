@@ -75,7 +75,7 @@ def frc_curves(frc: FrcTable | None, classes: ClassTable, *, pixel_size_angst: f
         axes.axhline(threshold, color=BLACK, linestyle="--", linewidth=0.9)
         axes.text(nyquist, threshold + 0.012, f"{threshold:g} ", ha="right", fontsize=SMALL_SIZE)
     label_axes(axes, y="FRC", x="resolution (Å)\nhalves share one alignment: read it as optimistic")
-    axes.set(xlim=(0, nyquist), ylim=(-0.15, 1.05))
+    axes.set(xlim=(0, nyquist), ylim=(-0.25, 1.05))
     _resolution_ticks(axes, nyquist)
     handles, names = axes.get_legend_handles_labels()
     legend = axes.legend(

@@ -148,8 +148,9 @@ def _orientations(report: RunReport, results: IterationResults) -> List[Drawn]:
         (
             "shifts",
             "Shifts",
-            "Shifts that centre the particles. Many at the border of the search range mean that "
-            "the range is too small or the picking is off centre.",
+            "Shifts that centre the particles, summed over the iterations; the dashed square is what "
+            "one iteration searches. A broad or off-centre cloud means that picking missed the "
+            "particles' centres.",
             figures.shift_density(
                 poses,
                 pixel_size_angst=results.pixel_size_angst,

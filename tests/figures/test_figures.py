@@ -150,8 +150,8 @@ def test_shift_figure_counts_every_particle_and_draws_the_range():
     assert axes.collections[0].get_array().sum() == 2000
     (range_box,) = [patch for patch in axes.patches if patch.get_gid() == "search-range"]
     assert (range_box.get_width(), range_box.get_height()) == (6.0, 4.0)
-    outside = (np.abs(poses.shift_px) >= [3.0, 2.0]).any(axis=1).mean()
-    assert f"{100 * outside:.1f} % at or beyond" in _words(figure)
+    outside = (np.abs(poses.shift_px) > [3.0, 2.0]).any(axis=1).mean()
+    assert f"{100 * outside:.1f} % outside" in _words(figure)
     assert axes.yaxis_inverted()  # rows run downwards, as in the images
 
 
