@@ -160,6 +160,8 @@ class ImageSource:
         self.quarantine.add(rows[not_finite], NOT_FINITE)
         self.quarantine.add(rows[constant], CONSTANT)
         good = ~(not_finite | constant)
+        if not good.any():
+            return good, np.empty((0, self.box_size_px, self.box_size_px), np.float32)
         ctf = None
         if self._ctf is not None and self._preprocessor.needs_ctf:
             ctf = self._ctf[rows[good]]
