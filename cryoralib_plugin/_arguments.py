@@ -28,7 +28,7 @@ def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def parser_for(config_class: type, description: str) -> argparse.ArgumentParser:
+def parser_for(config_class: Any, description: str) -> argparse.ArgumentParser:
     """Flags for every parameter, in the groups of the form, and --config FILE."""
     parser = _Parser(
         prog=f"python -m cryoralib_plugin {config_class.program}",

@@ -101,8 +101,9 @@ def _reference_free(words: List[str], session: Session) -> int:
     return _align2d(ReferenceFreeConfig, words, session)
 
 
-def _align2d(config_class: type, words: List[str], session: Session) -> int:
-    config = read_config(config_class, PROGRAMS[config_class.program].description, words)
+def _align2d(config_class: Any, words: List[str], session: Session) -> int:
+    description = PROGRAMS[config_class.program].description
+    config: Any = read_config(config_class, description, words)
     threads = share_cores(config.compute.threads)
     comm = session.comm = _open_ranks(config.compute.expected_ranks)
     _log_to_screen(comm)

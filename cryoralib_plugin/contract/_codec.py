@@ -54,14 +54,14 @@ def from_flat(config_class: Type[Config], values: Mapping[str, Any]) -> Config:
 
 def to_json(config: Any) -> str:
     """The config as JSON text, with the program's name and the package's version."""
-    record: Dict[str, Any] = {"program": type(config).program, "version": __version__}
+    record: Dict[str, Any] = {"program": config.program, "version": __version__}
     for group_name, group_class in groups_of(type(config)):
         group = getattr(config, group_name)
         record[group_name] = {name: getattr(group, name) for name, _ in params_of(group_class)}
     return json.dumps(record, indent=2) + "\n"
 
 
-def flat_from_json(text: str, config_class: type) -> Dict[str, Any]:
+def flat_from_json(text: str, config_class: Any) -> Dict[str, Any]:
     """The values named in the text as {name: value}; parameters left out are left out here too.
 
     Raises `ConfigError` for text that is not JSON, another version or program, unknown groups
@@ -114,7 +114,7 @@ def _unknown(given: Iterable[str], known: Iterable[str], what: str) -> List[str]
     return problems
 
 
-def _check_origin(record: Mapping[str, Any], config_class: type) -> None:
+def _check_origin(record: Mapping[str, Any], config_class: Any) -> None:
     """Refuse a configuration of another version or another program."""
     version = record.get("version")
     if version is None:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field, fields
-from typing import Any, Iterator, Optional, Tuple, get_type_hints
+from typing import Any, Dict, Iterator, Optional, Tuple, get_type_hints
 
 _KINDS = (bool, int, float, str)
 
@@ -54,7 +54,7 @@ class Param:
     required: bool = False
 
     @property
-    def kind(self) -> type:
+    def kind(self) -> Any:
         """bool, int, float or str."""
         return type(self.default)
 
@@ -65,11 +65,11 @@ class Param:
             return "one of " + ", ".join(self.choices)
         low, high = self.minimum, self.maximum
         if low is not None and high is not None:
-            return f"between {low:g} and {high:g}"
+            return f"between {low:.12g} and {high:.12g}"
         if low is not None:
-            return f"at least {low:g}"
+            return f"at least {low:.12g}"
         if high is not None:
-            return f"at most {high:g}"
+            return f"at most {high:.12g}"
         return ""
 
 
@@ -102,14 +102,14 @@ def param(
     return field(default=default, metadata={"param": declared})
 
 
-def groups_of(config_class: type) -> Iterator[Tuple[str, type]]:
+def groups_of(config_class: Any) -> Iterator[Tuple[str, Any]]:
     """The groups of a config class in form order, as (name, group class)."""
     hints = get_type_hints(config_class)
     for group in fields(config_class):
         yield group.name, hints[group.name]
 
 
-def params_of(group_class: type) -> Iterator[Tuple[str, Param]]:
+def params_of(group_class: Any) -> Iterator[Tuple[str, Param]]:
     """The parameters of one group in form order, as (name, Param)."""
     for declared in fields(group_class):
         found = declared.metadata.get("param")
@@ -124,12 +124,12 @@ def params_of(group_class: type) -> Iterator[Tuple[str, Param]]:
         yield declared.name, found
 
 
-def iter_params(config_class: type) -> Iterator[Tuple[str, type, str, Param]]:
+def iter_params(config_class: Any) -> Iterator[Tuple[str, Any, str, Param]]:
     """Every parameter of a program in form order, as (group name, group class, name, Param).
 
     Names must be unique across groups, because flags and form names are flat.
     """
-    seen = {}
+    seen: Dict[str, str] = {}
     for group_name, group_class in groups_of(config_class):
         for name, declared in params_of(group_class):
             if name in seen:
@@ -148,6 +148,7 @@ def parse_numbers(text: str) -> Tuple[float, ...]:
 def problem_with(name: str, declared: Param, value: Any) -> str:
     """What is wrong with a value, in one sentence; empty where nothing is."""
     unit = f" {declared.unit}" if declared.unit else ""
+    checked: Tuple[float, ...] = ()
     if type(value) is not declared.kind:
         wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
         return f"{name} ({declared.label}) must be {wanted[declared.kind]}, not {value!r}"
@@ -165,8 +166,6 @@ def problem_with(name: str, declared: Param, value: Any) -> str:
             )
     elif declared.kind in (int, float):
         checked = (value,)
-    else:
-        checked = ()
     for number in checked:
         if not math.isfinite(number):
             return f"{name} ({declared.label}) must be a finite number, not {number}"
@@ -174,7 +173,7 @@ def problem_with(name: str, declared: Param, value: Any) -> str:
         too_high = declared.maximum is not None and number > declared.maximum
         if too_low or too_high:
             bounds = declared.bounds_in_words
-            return f"{name} ({declared.label}) must be {bounds}{unit}, not {number:g}"
+            return f"{name} ({declared.label}) must be {bounds}{unit}, not {number:.12g}"
     return ""
 
 

@@ -180,7 +180,7 @@ def workload_of(
         n_particles=n_particles,
         image_box_px=image_box_px,
         box_size_px=box,
-        n_classes=n_classes or getattr(search, "n_classes", 1),
+        n_classes=n_classes or int(getattr(search, "n_classes", 1)),
         inner_radius_px=search.inner_radius_px,
         outer_radius_px=outer_radius(search, box),
         ring_step_px=search.ring_step_px,
