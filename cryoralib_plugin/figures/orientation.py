@@ -57,7 +57,7 @@ def inplane_angles(poses: PoseTable) -> Figure:
     axes.bar(centre, counts, width, color=SKY, edgecolor="white", linewidth=0.3, label="all")
     # Points every few degrees, because a polar plot joins two points by a chord.
     fine = np.linspace(0.0, 360.0, 721)
-    step = mirrored[np.minimum((fine * bins / 360.0).astype(int), bins - 1)]
+    step = mirrored[(fine * bins / 360.0).astype(int) % bins]
     axes.plot(np.deg2rad(fine), step, color=BLUE, linewidth=1.4, label="mirrored ones")
     around = np.linspace(0, 2 * np.pi, 181)
     axes.plot(
@@ -81,9 +81,9 @@ def inplane_angles(poses: PoseTable) -> Figure:
 
 
 def _uniformity_words(angle_deg: np.ndarray) -> str:
-    """Mean resultant length and its 95 % limit for uniform angles, sqrt(3 / n) (Rayleigh test)."""
+    """Mean resultant length and its limit for uniform angles: Rayleigh test at the level 0.001."""
     length = float(np.abs(np.exp(1j * np.deg2rad(angle_deg)).mean()))
-    limit = float(np.sqrt(2.996 / len(angle_deg)))
+    limit = float(np.sqrt(-np.log(0.001) / len(angle_deg)))
     verdict = "no preferred angle" if length <= limit else "a preferred angle"
     return f"resultant {length:.3f} (uniform: below {limit:.3f}), {verdict}"
 
@@ -108,8 +108,9 @@ def shift_density(
     half = 1.08 * max(reach, *(range_px or (0.0,)), 1.0)
     figure = new_figure(6.6, 6.2, title=title)
     axes = figure.add_subplot()
+    gridsize = int(np.clip(np.sqrt(len(poses) / 3), 13, 41))
     density = axes.hexbin(
-        shift[:, 0], shift[:, 1], gridsize=int(np.clip(np.sqrt(len(poses) / 3), 13, 41)), extent=(-half, half, -half, half), mincnt=1,
+        shift[:, 0], shift[:, 1], gridsize=gridsize, extent=(-half, half, -half, half), mincnt=1,
         bins="log", cmap=DENSITY_MAP, linewidths=0.1,
     )  # fmt: skip
     axes.axhline(0, color="0.6", linewidth=0.6)

@@ -148,9 +148,9 @@ def _orientations(report: RunReport, results: IterationResults) -> List[Drawn]:
         (
             "shifts",
             "Shifts",
-            "Shifts that centre the particles, summed over the iterations; the dashed square is what "
-            "one iteration searches. A broad or off-centre cloud means that picking missed the "
-            "particles' centres.",
+            "Shifts that centre the particles, summed over the iterations; the dashed square is "
+            "what one iteration searches. A broad or off-centre cloud means that picking missed "
+            "the particles' centres.",
             figures.shift_density(
                 poses,
                 pixel_size_angst=results.pixel_size_angst,
