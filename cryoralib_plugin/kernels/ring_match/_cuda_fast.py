@@ -51,7 +51,7 @@ def ring_spectra(
     xp: Any, images: Any, centres: np.ndarray, references: ReferenceRings, plan: MatchPlan,
     tables: DeviceTables,
 ) -> Spectra:
-    """Return the spectra of images (n, N, N) about ``centres`` (n, n_shifts, 2), x and y, pixels."""
+    """Return spectra of images (n, N, N) about ``centres`` (n, n_shifts, 2), x and y, pixels."""
     rings, box = plan.rings, images.shape[-1]
     n_columns, n_harmonics = centres.shape[0] * centres.shape[1], references.n_harmonics
     places = xp.asarray((centres @ np.array([1.0, 1.0j])).ravel(), dtype=np.complex64)

@@ -53,7 +53,10 @@ __global__ void angle_peaks(
         const int j = t + q * (LENGTH / 4);
         const float2 here = room[j];
         const float2 before = room[(j + LENGTH - 1) % LENGTH], after = room[(j + 1) % LENGTH];
-        straight[j] = here.x >= threshold && here.x >= before.x && here.x >= after.x;
-        straight[LENGTH + j] = here.y >= threshold && here.y >= before.y && here.y >= after.y;
+        // Of a plateau its last bin; a constant curve has one too.
+        const bool is_last = j == LENGTH - 1;
+        straight[j] = here.x >= threshold && here.x >= before.x && (is_last || here.x > after.x);
+        straight[LENGTH + j] =
+            here.y >= threshold && here.y >= before.y && (is_last || here.y > after.y);
     }
 }

@@ -144,7 +144,7 @@ class _BatchSearch:
         )
         group = particle * by_reference.shape[0] + reference if per_reference else particle
         # Ties go to the later shift, then reference, then the straight hand, then the later angle.
-        order = np.lexsort((angle, hand == 0, reference, shift, score, group))
+        order = np.lexsort((angle, hand == 0, reference, shift, _settled(score), group))
         winner = order[np.flatnonzero(np.diff(group[order], append=-1))]
         found = tuple(
             values[winner] for values in (particle, reference, shift, hand, angle, offset, score)
@@ -192,6 +192,12 @@ class _BatchSearch:
         results[better, 2:4] += moved[better]
         results[better, 5] = higher[better]
         return results
+
+
+def _settled(score: np.ndarray) -> np.ndarray:
+    """Return scores without their last bits, which the order of summation must not make decide."""
+    mantissa, exponent = np.frexp(score)
+    return np.ldexp(np.rint(mantissa * 2.0**40), exponent - 40)
 
 
 def _parabola_offset(before: np.ndarray, middle: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -67,16 +67,18 @@ __global__ void exact_peaks(
     // later one of equals, until that is the bin they stand on.
     for (int walked = 0; walked < n_angles; ++walked) {
         int highest = 0;
+        bool constant = true;
         for (int i = 0; i < 7; ++i) {
             if (!known[i])
                 window[i] = correlation_at(
                     table, samples, ring_of_sample, bin_of_sample, n_samples, n_angles, mirror,
                     angle + i - 3, room);
             if (window[i] >= window[highest]) highest = i;
+            constant = constant && window[i] == window[0];
         }
         const int move = highest - 3;
-        // Going back to an equal earlier bin would never end.
-        if (move == 0 || (move < 0 && window[highest] == window[3])) break;
+        // Going back to an equal earlier bin would never end, nor would a walk on a plain.
+        if (constant || move == 0 || (move < 0 && window[highest] == window[3])) break;
         double moved[7];
         for (int i = 0; i < 7; ++i) {
             known[i] = i + move >= 0 && i + move < 7;

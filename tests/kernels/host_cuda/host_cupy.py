@@ -19,8 +19,8 @@ from tests.kernels.host_cuda.compiler import HostKernel, compile_kernel
 _FUNCTIONS = (
     "abs", "arange", "arcsin", "argsort", "ascontiguousarray", "concatenate", "cos", "cumsum",
     "deg2rad", "divide", "empty", "empty_like", "exp", "full", "hypot", "isfinite", "linspace",
-    "log", "matmul", "max", "maximum", "mean", "minimum", "mod", "moveaxis", "nonzero", "ones", "ones_like",
-    "rad2deg", "rint", "round", "sin", "sqrt", "stack", "sum", "tanh", "take", "tile",
+    "log", "matmul", "max", "maximum", "mean", "minimum", "mod", "moveaxis", "nonzero", "ones",
+    "ones_like", "rad2deg", "rint", "round", "sin", "sqrt", "stack", "sum", "tanh", "take", "tile",
     "transpose", "where", "zeros", "zeros_like",
 )
 _TYPES = (
