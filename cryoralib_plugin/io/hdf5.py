@@ -53,10 +53,11 @@ def read_hdf5_header(path: Union[str, Path]) -> Hdf5Header:
                 f"{path} is HDF5 but not an EMAN2 stack: it must hold images under /{_IMAGES}"
             )
         group = file[_IMAGES]
-        keys = tuple(sorted(int(key) for key in group if key.isdigit() and "image" in group[key]))
-        if not keys:
+        # Looking into every group would take minutes for a million images.
+        keys = tuple(sorted(int(key) for key in group if key.isdigit()))
+        first = next((group[str(key)] for key in keys if "image" in group[str(key)]), None)
+        if first is None:
             raise ValueError(f"image stack {path} holds no images")
-        first = group[str(keys[0])]
         shape = first["image"].shape
         if len(shape) == 3 and shape[0] == 1:
             shape = shape[1:]
@@ -70,11 +71,17 @@ def read_hdf5_header(path: Union[str, Path]) -> Hdf5Header:
 
 
 def read_hdf5_images(header: Hdf5Header, indices: np.ndarray, out: np.ndarray) -> None:
-    """Read images, counted from 0 in the order of their names, into `out` (n, rows, columns)."""
+    """Read images, counted from 0 in the order of their names, into `out` (n, rows, columns).
+
+    An image whose pixels EMAN2 has erased comes back as NaN.
+    """
     with _open(header.path) as file:
         group = file[_IMAGES]
         for row, index in enumerate(np.asarray(indices, dtype=np.int64)):
             item = group[str(header.keys[int(index)])]
+            if "image" not in item:
+                out[row] = np.nan
+                continue
             pixels = np.asarray(item["image"], dtype=np.float32).reshape(item["image"].shape[-2:])
             if pixels.shape != out.shape[1:]:
                 raise ValueError(

@@ -40,6 +40,16 @@ def test_gaps_in_the_numbering_are_closed(tmp_path):
     np.testing.assert_array_equal(read_stack(tmp_path / "a.hdf")[0], images)
 
 
+def test_an_erased_image_is_not_a_number(tmp_path):
+    images = np.ones((3, 4, 4), np.float32)
+    write_eman2(tmp_path / "a.hdf", images)
+    with h5py.File(tmp_path / "a.hdf", "r+") as file:
+        del file["MDF/images/1/image"]
+    read, _ = read_stack(tmp_path / "a.hdf")
+    np.testing.assert_array_equal(np.isnan(read).all(axis=(1, 2)), [False, True, False])
+    np.testing.assert_array_equal(read[[0, 2]], images[[0, 2]])
+
+
 def test_compressed_integers_get_their_grey_values_back(tmp_path):
     values = np.random.default_rng(0).uniform(-3, 5, (2, 8, 8))
     values[:, 0, 0], values[:, 0, 1] = -3, 5
