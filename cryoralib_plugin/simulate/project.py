@@ -27,6 +27,10 @@ class Poses3D:
     def __len__(self) -> int:
         return len(self.angles_deg)
 
+    def __getitem__(self, rows: slice) -> Poses3D:
+        """Return the poses of the given rows."""
+        return Poses3D(self.angles_deg[rows], self.shift_px[rows])
+
 
 def rotation_matrices(angles_deg: np.ndarray) -> np.ndarray:
     """Return (n, 3, 3) float64 ``R = Rz(rot) Ry(tilt) Rz(psi)``; its third column is the view.

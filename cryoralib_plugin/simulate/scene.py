@@ -57,8 +57,13 @@ def make_scene(config: SimulateConfig) -> Scene:
     variance = variance_in_disk(power, sample.box_size_px, config.disk_radius_px)
     scene = Scene(config, phantom, 1.0, power, variance)
     truth = calibration_truth(config)
-    signal_variance = disk_variance(render_signal(scene, truth.poses, truth.ctf), config)
-    mean = float(calibration_weights(config, truth) @ signal_variance)
+    step = max(1, _PIXELS_AT_ONCE // sample.box_size_px**2)
+    parts = [slice(start, start + step) for start in range(0, len(truth), step)]
+    variances = [
+        disk_variance(render_signal(scene, truth.poses[rows], truth.ctf[rows]), config)
+        for rows in parts
+    ]
+    mean = float(calibration_weights(config, truth) @ np.concatenate(variances))
     return Scene(config, phantom, np.sqrt(config.noise.snr * variance / mean), power, variance)
 
 
@@ -72,8 +77,7 @@ def render_signal(scene: Scene, poses: Poses3D, ctf: CtfParameters) -> np.ndarra
     step = max(1, _PIXELS_AT_ONCE // box**2)
     for start in range(0, len(poses), step):
         rows = slice(start, start + step)
-        some = Poses3D(poses.angles_deg[rows], poses.shift_px[rows])
-        spectra = forward(project(scene.phantom, some, box, pixel))
+        spectra = forward(project(scene.phantom, poses[rows], box, pixel))
         spectra *= envelope.astype(np.float32)
         if optics.apply_ctf:
             spectra *= ctf_2d(ctf[rows], box, pixel)
