@@ -325,10 +325,12 @@ class SimulateConfig:
                 f"blob_sigma_angst must be at least 0.8 pixels, that is "
                 f"{0.8 * scene.pixel_size_angst:g} A, not {scene.blob_sigma_angst:g} A"
             )
-        if scene.object_diameter_angst < 8 * scene.blob_sigma_angst:
+        # Outside these there would be no room for a fold, or hours of work on 10,000 blobs.
+        smallest, largest = 8 * scene.blob_sigma_angst, 100 * scene.blob_sigma_angst
+        if not smallest <= scene.object_diameter_angst <= largest:
             found.append(
-                f"object_diameter_angst must be at least 8 times blob_sigma_angst, that is "
-                f"{8 * scene.blob_sigma_angst:g} A, not {scene.object_diameter_angst:g} A"
+                "object_diameter_angst must be between 8 and 100 times blob_sigma_angst, that is "
+                f"{smallest:g} to {largest:g} A, not {scene.object_diameter_angst:g} A"
             )
         if self.optics.defocus_min_angst > self.optics.defocus_max_angst:
             found.append(

@@ -69,18 +69,19 @@ def density_map(phantom: Phantom, box_size_px: int, pixel_size_angst: float) -> 
 
     Its sum along z is the projection of `project` for angles of zero.
     """
-    axes = [
-        gaussian_profiles(
-            phantom.positions_angst[:, axis] / pixel_size_angst,
-            phantom.sigma_angst / pixel_size_angst,
-            box_size_px,
-        )
-        for axis in range(3)
-    ]
-    x, y, z = axes
-    planes = (y[:, :, None] * x[:, None, :]).reshape(len(x), -1)
-    volume = (phantom.weights[:, None] * z).T.astype(np.float32) @ planes
-    return volume.reshape(box_size_px, box_size_px, box_size_px)
+    sigma_px = phantom.sigma_angst / pixel_size_angst
+    centres = phantom.positions_angst / pixel_size_angst
+    x, y, z = (gaussian_profiles(centres[:, axis], sigma_px, box_size_px) for axis in range(3))
+    z *= phantom.weights.astype(np.float32)[:, None]
+    # Beyond six sigma a blob is below the last digit of its peak.
+    first = np.floor(centres + box_size_px // 2 - 6.0 * sigma_px).astype(int)
+    last = np.ceil(centres + box_size_px // 2 + 6.0 * sigma_px).astype(int) + 1
+    volume = np.zeros((box_size_px,) * 3, dtype=np.float32)
+    for blob, (low, high) in enumerate(zip(np.maximum(first, 0), np.maximum(last, 0))):
+        in_x, in_y, in_z = (slice(a, b) for a, b in zip(low, high))
+        plane = y[blob, in_y, None] * x[blob, None, in_x]
+        volume[in_z, in_y, in_x] += z[blob, in_z, None, None] * plane
+    return volume
 
 
 def gaussian_profiles(centre_px: np.ndarray, sigma_px: float, box_size_px: int) -> np.ndarray:

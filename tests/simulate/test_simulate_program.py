@@ -107,7 +107,10 @@ def test_map_and_views_have_the_grey_scale_of_the_images(simulated):
     [
         ({"object_diameter_angst": 190.0}, "need 226 A, but the box is 192 A wide"),
         ({"blob_sigma_angst": 4.0}, "blob_sigma_angst must be at least 0.8 pixels, that is 4.8 A"),
-        ({"object_diameter_angst": 40.0}, "at least 8 times blob_sigma_angst, that is 48 A"),
+        (
+            {"object_diameter_angst": 40.0},
+            "between 8 and 100 times blob_sigma_angst, that is 48 to 600 A, not 40 A",
+        ),
         ({"defocus_min_angst": 30000.0}, "must not be above defocus_max_angst"),
         ({"disk_radius_px": 17.0}, "disk_radius_px must be at most half the box, 16 px, not 17 px"),
         ({"snr": 0.0}, "snr"),
