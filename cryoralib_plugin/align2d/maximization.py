@@ -21,6 +21,7 @@ from cryoralib_plugin.geometry.rigid2d import matrices
 from cryoralib_plugin.kernels.class_sums import ClassSums
 
 MASK_EDGE_PX = 4.0
+RIM_WIDTH_PX = 2.0
 # Width of the edge of the annealing low-pass relative to its cutoff.
 ANNEALING_FALLOFF = 0.2
 
@@ -50,9 +51,8 @@ def maximization(
         The averages have been moved by its opposite; `rigid2d.recentre` tells their members.
     """
     averages = config.averages
-    box = sums.images.shape[-1]
     halves, full = half_and_full_averages(sums, config.ctf.wiener_snr)
-    mask = circular_mask(box, outer_radius_px, MASK_EDGE_PX).astype(np.float64)
+    mask = _mask(full, outer_radius_px)
     curves = class_frc(halves, mask if averages.frc_in_mask else np.ones_like(mask))
     profiles = filter_profiles(curves, sums.counts.sum(axis=1), averages.average_filter)
     if cutoff_per_px > 0.0:
@@ -61,7 +61,7 @@ def maximization(
     references = without_mean(filtered(full, profiles), mask)
     centre = np.zeros((len(full), 2))
     if members is not None:
-        centre = _centres(references * mask, sums, members, config, outer_radius_px)
+        centre = _centres(references, sums, members, config, outer_radius_px)
         references = fourier_shift(references, -centre).astype(np.float32)
         halves = fourier_shift(halves, -centre[:, None, :]).astype(np.float32)
     state = Align2DState(
@@ -80,6 +80,24 @@ def without_mean(averages: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return (averages - mean).astype(np.float32)
 
 
+def density_centre(averages: np.ndarray, outer_radius_px: float) -> np.ndarray:
+    """Return (n_classes, 2) float64 x, y, pixels: the centre of what is brighter than the rim.
+
+    The phase centre of an average less its mean inside the mask lies too far out, because the
+    mask itself then counts as negative density about the middle; for particles that fill the
+    mask the error exceeds the offset and centring swings. Density above the level of the rim
+    has no such bias, and noise, spread evenly, only makes the step smaller.
+    """
+    inside = circular_mask(averages.shape[-1], outer_radius_px)
+    rim = inside - circular_mask(averages.shape[-1], max(outer_radius_px - RIM_WIDTH_PX, 1.0))
+    level = (averages * (rim / rim.sum())).sum(axis=(-2, -1), keepdims=True)
+    return np.asarray(phase_centre(np.clip(averages - level, 0.0, None) * inside))
+
+
+def _mask(images: np.ndarray, outer_radius_px: float) -> np.ndarray:
+    return circular_mask(images.shape[-1], outer_radius_px, MASK_EDGE_PX).astype(np.float64)
+
+
 def _centres(
     references: np.ndarray,
     sums: ClassSums,
@@ -89,8 +107,10 @@ def _centres(
 ) -> np.ndarray:
     """Return (n_classes, 2) float64 x, y, pixels: the centre of each average; 0 for empty ones."""
     centre = np.zeros((len(references), 2))
-    if config.averages.centring == "phase_centre":
-        centre = phase_centre(references)
+    if config.averages.centring == "density_centre":
+        centre = density_centre(references, outer_radius_px)
+    elif config.averages.centring == "phase_centre":
+        centre = phase_centre(references * _mask(references, outer_radius_px))
     elif config.averages.centring == "mean_shift":
         centre = _mean_shifts(members, len(references))
     centre[sums.counts.sum(axis=1) == 0] = 0.0

@@ -304,12 +304,13 @@ class Averages:
         when=_RECOMMENDED,
     )
     centring: str = param(
-        "phase_centre",
+        "density_centre",
         label="Centring",
-        help="phase_centre: move each average so that its phase centre of gravity lies in the "
-        "middle. mean_shift: undo the mean shift of the members. none: leave averages as they "
-        "are.",
-        choices=("none", "phase_centre", "mean_shift"),
+        help="density_centre: move each average so that the centre of what is brighter than its "
+        "rim lies in the middle. phase_centre: the same with the phase centre of gravity of the "
+        "average less its mean (SPARX). mean_shift: undo the mean shift of the members. none: "
+        "leave averages as they are.",
+        choices=("none", "phase_centre", "mean_shift", "density_centre"),
         expert=True,
         when=_RECOMMENDED,
     )
