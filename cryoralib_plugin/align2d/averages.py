@@ -88,11 +88,14 @@ def wiener_profile(curve: np.ndarray) -> np.ndarray:
 
     2 FRC / (1 + FRC) is the correlation of the full average with its noiseless self, squared
     (Rosenthal & Henderson 2003, C_ref), from halves. A curve that rises again after falling is
-    noise, so the filter never rises.
+    noise, so the filter never rises. Halves of few members may not correlate at all; the average
+    is then low-passed as SPARX does at worst, because nothing can be aligned to a blank one.
     """
     padded = np.concatenate([curve[1:2], curve[1:], curve[-1:]])
     smooth = (padded[:-2] + padded[1:-1] + padded[2:]) / 3.0
     falling = np.minimum.accumulate(np.clip(smooth, 0.0, 1.0))
+    if falling[0] == 0.0:
+        return sparx_tanh_profile(curve)
     profile = np.concatenate([[1.0], np.sqrt(2.0 * falling / (1.0 + falling))])
     return profile[: len(curve)]
 
