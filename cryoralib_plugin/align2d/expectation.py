@@ -12,7 +12,6 @@ from cryoralib_plugin.contract.schedule import ShiftStage
 from cryoralib_plugin.geometry.rigid2d import Poses2D
 from cryoralib_plugin.geometry.rings import RingLayout
 from cryoralib_plugin.kernels.ring_match import (
-    Matches,
     MatchPlan,
     ReferenceRings,
     match_rings,
@@ -60,7 +59,7 @@ def expectation(
     *,
     candidates: Optional[np.ndarray] = None,
     out_of_memory: Tuple[Type[BaseException], ...] = (),
-) -> Assignments:
+) -> Tuple[Assignments, np.ndarray]:
     """Return class, pose and score of each particle; its earlier angle and hand are forgotten.
 
     Particles are independent of each other, so a batch that does not fit into the memory is
@@ -72,6 +71,11 @@ def expectation(
     shift_px : (n, 2) float64, x and y, pixels: the search is centred on these.
     candidates : (n, 2) integers, half-open range of references each particle may choose from.
     out_of_memory : exceptions that mean a batch was too large.
+
+    Returns
+    -------
+    assignments : of the n particles.
+    reference_scores : (n, n_classes) float32, peak height with every reference.
     """
     try:
         matches = match_rings(images, shift_px, references, plan, candidates=candidates)
@@ -90,8 +94,9 @@ def expectation(
             )
             for part in (slice(0, middle), slice(middle, None))
         ]
-        return joined(parts)
-    return _as_assignments(matches)
+        return joined([part for part, _ in parts]), np.concatenate([s for _, s in parts])
+    found = Assignments(matches.reference, matches.poses, matches.score)
+    return found, matches.reference_scores
 
 
 def joined(parts: list[Assignments]) -> Assignments:
@@ -105,7 +110,3 @@ def joined(parts: list[Assignments]) -> Assignments:
         ),
         np.concatenate([part.score for part in parts]),
     )
-
-
-def _as_assignments(matches: Matches) -> Assignments:
-    return Assignments(matches.reference, matches.poses, matches.score)

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Callable, Tuple
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Optional, Tuple
 
 import numpy as np
 
@@ -20,45 +20,94 @@ from cryoralib_plugin.align2d.state import Align2DState, Assignments
 from cryoralib_plugin.align2d.task import Task
 from cryoralib_plugin.kernels.class_sums import ClassSums, accumulate
 from cryoralib_plugin.kernels.device import OutOfMemory
-from cryoralib_plugin.kernels.ring_match import prepare_references
+from cryoralib_plugin.kernels.ring_match import MatchPlan, ReferenceRings, prepare_references
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """What an iteration compares this rank's particles with, and where their search starts.
+
+    Attributes
+    ----------
+    start_px : (n_rows, 2) float64, x and y, pixels.
+    """
+
+    plan: MatchPlan
+    references: ReferenceRings
+    start_px: np.ndarray
+
+    @classmethod
+    def of(cls, task: Task, state: Align2DState, step: Step, before: Assignments) -> Matcher:
+        """Prepare the references and the search of an iteration."""
+        search = task.config.search
+        plan = search_plan(search, step.shifts, task.outer_radius_px)
+        room = frame_room(task.box_size_px, task.outer_radius_px)
+        return cls(
+            plan,
+            prepare_references(state.averages, plan, normalise=search.normalise_references),
+            shifts_in_frame(before.poses.shift_px, room, search.outside_frame),
+        )
+
+    def match(
+        self, images: Any, chosen: np.ndarray, candidates: Optional[np.ndarray]
+    ) -> Tuple[Assignments, np.ndarray]:
+        """Return the assignments of some particles and their score with every reference."""
+        return expectation(
+            images,
+            self.start_px[chosen],
+            self.references,
+            self.plan,
+            candidates=candidates,
+            out_of_memory=(OutOfMemory,),
+        )
 
 
 def match_and_sum(
-    task: Task,
-    state: Align2DState,
-    step: Step,
-    before: Assignments,
-    on_batch: Callable[[int], Any],
-) -> Tuple[Assignments, ClassSums]:
+    task: Task, matcher: Matcher, on_batch: Callable[[int], Any], *, keep_scores: bool = False
+) -> Tuple[Assignments, ClassSums, np.ndarray]:
     """Return this rank's new assignments and the sums over its members, on the host.
 
     Each image comes to the device once: it is matched and at once added to its class.
     Unusable particles and those outside every class keep no class.
+
+    Returns
+    -------
+    assignments, sums
+    scores : (n_rows, n_classes) float32 if kept, else of no columns; minus infinity for particles
+        without class.
     """
-    search = task.config.search
-    plan = search_plan(search, step.shifts, task.outer_radius_px)
-    references = prepare_references(state.averages, plan, normalise=search.normalise_references)
-    room = frame_room(task.box_size_px, task.outer_radius_px)
-    start = shifts_in_frame(before.poses.shift_px, room, search.outside_frame)
     sums = _empty_sums(task)
+    scores = np.full((len(task.rows), task.n_classes if keep_scores else 0), -np.inf, np.float32)
     done, parts = [], []
     for chosen, images in task.batches(_taking_part(task)):
-        part = expectation(
-            images,
-            start[chosen],
-            references,
-            plan,
-            candidates=None if task.candidates is None else task.candidates[chosen],
-            out_of_memory=(OutOfMemory,),
-        )
+        candidates = None if task.candidates is None else task.candidates[chosen]
+        part, reference_scores = matcher.match(images, chosen, candidates)
         _add(task, sums, chosen, images, part)
+        if keep_scores:
+            scores[chosen] = reference_scores
         done.append(chosen)
         parts.append(part)
         on_batch(len(chosen))
     now = Assignments.none(len(task.rows))
     if parts:
         now = now.with_rows(np.concatenate(done), joined(parts))
-    return now, task.device.to_host(sums)
+    return now, task.device.to_host(sums), scores
+
+
+def matched_with(
+    task: Task, matcher: Matcher, now: Assignments, reference: np.ndarray
+) -> Assignments:
+    """Return the assignments with some particles matched with other classes than their best.
+
+    Parameters
+    ----------
+    reference : (n_rows,) int32, the class of each particle; -1 for none.
+    """
+    for chosen, images in task.batches(np.flatnonzero(reference != now.reference)):
+        only = np.stack([reference[chosen], reference[chosen] + 1], axis=1)
+        part, _ = matcher.match(images, chosen, only)
+        now = now.with_rows(chosen, part)
+    return now
 
 
 def sum_members(task: Task, assignments: Assignments, chosen: np.ndarray) -> ClassSums:

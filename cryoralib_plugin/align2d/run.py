@@ -9,9 +9,14 @@ from typing import Any, Optional, Tuple
 
 import numpy as np
 
-from cryoralib_plugin.align2d.assignment import refill_empty_classes
+from cryoralib_plugin.align2d.assignment import balanced_classes, refill_empty_classes
 from cryoralib_plugin.align2d.maximization import maximization
-from cryoralib_plugin.align2d.members import match_and_sum, with_moved_members
+from cryoralib_plugin.align2d.members import (
+    Matcher,
+    match_and_sum,
+    matched_with,
+    with_moved_members,
+)
 from cryoralib_plugin.align2d.progress import Progress, Stopwatch
 from cryoralib_plugin.align2d.record import write_iteration, write_quarantine
 from cryoralib_plugin.align2d.references import read_references
@@ -93,8 +98,13 @@ def _iterate(
     """Match, average and write: one iteration."""
     watch = Stopwatch()
     with watch.phase("match"), progress.iteration(step.iteration, len(task.rows)) as on_batch:
-        now, sums = match_and_sum(task, state, step, before, on_batch)
+        matcher = Matcher.of(task, state, step, before)
+        now, sums, scores = match_and_sum(task, matcher, on_batch, keep_scores=step.balanced)
     with watch.phase("sum"):
+        if step.balanced:
+            reference = balanced_classes(scores, task.comm)
+            balanced = matched_with(task, matcher, now, reference)
+            now, sums = balanced, with_moved_members(task, sums, now, balanced)
         now, sums = _with_rules(task, step, now, sums)
         sums = task.comm.sum(sums)
     with watch.phase("average"):

@@ -20,12 +20,14 @@ class Step:
     iteration : counted from 1.
     shifts : that are compared.
     cutoff_per_px : low-pass of the averages it makes, cycles per pixel; 0 for none.
+    balanced : classes that attract more than their share are handicapped.
     is_last : the classes it makes are the result, so nothing may be re-seeded after it.
     """
 
     iteration: int
     shifts: ShiftStage
     cutoff_per_px: float
+    balanced: bool
     is_last: bool
 
 
@@ -37,7 +39,8 @@ def make_schedule(config: Any, outer_radius_px: int, *, annealed: bool) -> Tuple
 
     Parameters
     ----------
-    annealed : start from smooth references; for references made of random groups.
+    annealed : start from smooth references and balanced classes; for references made of random
+        groups.
     """
     search = config.search
     stages = shift_stages(search)
@@ -54,6 +57,7 @@ def make_schedule(config: Any, outer_radius_px: int, *, annealed: bool) -> Tuple
             cutoff_per_px=(
                 annealing_cutoff(config, i, outer_radius_px) if annealed and i < last else 0.0
             ),
+            balanced=annealed and i < last and i <= getattr(search, "balanced_iterations", 0),
             is_last=i == last,
         )
         for i, stage in enumerate(of_iteration, start=1)

@@ -203,6 +203,17 @@ class MultireferenceSearch(_Search):
         maximum=64,
         expert=True,
     )
+    balanced_iterations: int = param(
+        5,
+        label="Iterations of balanced classes",
+        help="Over so many iterations, classes that attract more than their share of the particles "
+        "are handicapped, so that every class forms; afterwards every particle is free, and "
+        "classes take the sizes of the views. Not used when initial references are given.",
+        minimum=0,
+        maximum=1000,
+        expert=True,
+        when=_RECOMMENDED,
+    )
     start_detail: float = param(
         4.0,
         label="Detail at the start",

@@ -32,6 +32,7 @@ PROGRAM_PRESETS: Mapping[Tuple[str, str], Mapping[str, Any]] = {
     ("mra", "sparx_compat"): {
         "outside_frame": "reset",
         "normalise_in_mask": True,
+        "balanced_iterations": 0,
         "start_detail": 0.0,
     },
     ("rfa", "sparx_compat"): {
