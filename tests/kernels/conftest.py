@@ -52,3 +52,11 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     if request.param == "cuda_on_host":
         return request.getfixturevalue("cuda_on_host")
     return Backend("cuda", CudaDevice(0))
+
+
+@pytest.fixture(params=["cuda_on_host", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device_backend(request: pytest.FixtureRequest) -> Backend:
+    """The backends that run the CUDA twins."""
+    if request.param == "cuda_on_host":
+        return request.getfixturevalue("cuda_on_host")
+    return Backend("cuda", CudaDevice(0))

@@ -27,6 +27,16 @@ __global__ void warp_sum(const int* in, int* out) {
 }
 """
 BEYOND = "__global__ void beyond(float* out, int n) { out[n] = 1.0f; }"
+UNWRITTEN = """
+template <int N> __global__ void unwritten(float* out, int* more) {
+    __shared__ float kept[N];
+    __shared__ int number;
+    out[blockIdx.x] = kept[N - 1];
+    more[blockIdx.x] = number;
+    kept[N - 1] = 3.0f;
+    number = 4;
+}
+"""
 DIVERGENT = """
 __global__ void running_total(const int* in, int* out, int n) {
     __shared__ int total;
@@ -73,6 +83,13 @@ def test_a_write_beyond_an_array_is_found():
     out = on_device(np.zeros(5, np.float32))
     with pytest.raises(AssertionError, match="writes beyond argument 0"):
         _compiled(BEYOND, "beyond")((1,), (1,), (out, np.int32(5)))
+
+
+def test_shared_memory_begins_spoilt():
+    out, more = on_device(np.zeros(3, np.float32)), on_device(np.zeros(3, np.int32))
+    _compiled(UNWRITTEN, "unwritten<8>")((3,), (1,), (out, more))
+    assert np.isnan(out.get()).all()
+    np.testing.assert_array_equal(more.get(), [-1, -1, -1])
 
 
 def test_arguments_are_held_against_the_signature():

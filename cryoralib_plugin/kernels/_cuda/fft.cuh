@@ -18,7 +18,8 @@ struct Transform {
 // SIGN +1: out[j] = sum_k in[k] exp(+2 pi i j k / LENGTH); SIGN -1 the other way.
 // values[q] holds element t + q * LENGTH / 4, before and after; t = 0 .. LENGTH / 4 - 1.
 // room: this transform's part of shared memory. turns[j] = (cos, sin)(2 pi j / LENGTH).
-// All threads of the block must call this together.
+// All threads of the block must call this together. A thread last reads from room the places of the
+// elements it returns, so it may write to those places without another barrier.
 template <int LENGTH, int SIGN>
 __device__ inline void fourier_transform(
     float2 values[4], float2* room, int t, const float2* __restrict__ turns) {

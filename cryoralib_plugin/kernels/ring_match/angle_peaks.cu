@@ -44,7 +44,6 @@ __global__ void angle_peaks(
         values[q] = k < n_harmonics ? both_hands(sums[k], index, LENGTH) : make_float2(0.0f, 0.0f);
     }
     fourier_transform<LENGTH, 1>(values, room, t, turns);
-    __syncthreads();
     for (int q = 0; q < 4; ++q) room[t + q * (LENGTH / 4)] = values[q];
     __syncthreads();
     const float threshold = thresholds[candidate];

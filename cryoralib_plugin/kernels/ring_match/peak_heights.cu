@@ -39,7 +39,6 @@ __global__ void __launch_bounds__(COLUMNS* LENGTH / 4) peak_heights(
         highest.x = max(highest.x, values[q].x);
         highest.y = max(highest.y, values[q].y);
     }
-    __syncthreads();
     mine[t] = highest;
     __syncthreads();
     for (int half = LENGTH / 8; half > 0; half /= 2) {

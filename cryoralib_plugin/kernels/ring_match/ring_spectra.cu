@@ -40,7 +40,6 @@ __global__ void __launch_bounds__(TRANSFORMS* LENGTH / 4) ring_spectra(
     }
     float2* mine = room + transform * Transform<LENGTH>::STRIDE;
     fourier_transform<LENGTH, -1>(values, mine, t, turns);
-    __syncthreads();
     for (int q = 0; q < 4; ++q) mine[t + q * (LENGTH / 4)] = values[q];
     __syncthreads();
 

@@ -49,6 +49,7 @@ class HostKernel:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._launch = library.host_launch
+        _name_shared_variables(library)
         library.host_signature.restype = ctypes.c_char_p
         self.signature = library.host_signature().decode().split()
         self.max_dynamic_shared_size_bytes = 48 * 1024
@@ -86,6 +87,20 @@ class HostKernel:
         found = [_describe(argument) for argument in arguments]
         if found != self.signature:
             raise TypeError(f"the kernel takes {self.signature}, but was given {found}")
+
+
+def _name_shared_variables(library: ctypes.CDLL) -> None:
+    """Tell the library where its __shared__ variables lie: they are the statics of its kernel."""
+    listing = subprocess.run(
+        ["nm", "-S", library._name], check=True, capture_output=True, text=True
+    ).stdout
+    symbols = [line.split() for line in listing.splitlines() if len(line.split()) == 4]
+    entry = next(int(place, 16) for place, _, _, name in symbols if name == "host_launch")
+    base = ctypes.cast(library.host_launch, ctypes.c_void_p).value - entry
+    for place, size, _, name in symbols:
+        if name.startswith("_ZZ") and "host_signature" not in name:
+            address = ctypes.c_void_p(base + int(place, 16))
+            library.host_share(address, ctypes.c_size_t(int(size, 16)))
 
 
 def _three(size: tuple) -> tuple[int, int, int]:
@@ -140,6 +155,8 @@ def compile_kernel(code: str, include_folders: tuple[str, ...], instance: str) -
         'extern "C" void host_launch(const unsigned* g, const unsigned* b, unsigned s, int r,'
         " void** v) {\n"
         f"    cuda_on_host::launch(&::{instance}, g, b, s, r, v);\n}}\n"
+        'extern "C" void host_share(void* place, size_t size) {\n'
+        "    cuda_on_host::static_shared.push_back({place, size});\n}\n"
         'extern "C" const char* host_signature() {\n'
         f"    static std::string text = cuda_on_host::signature(&::{instance});\n"
         "    return text.c_str();\n}\n"

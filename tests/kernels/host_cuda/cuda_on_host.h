@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <ucontext.h>
 
 #include <cmath>
@@ -79,6 +80,8 @@ static Fiber* running = nullptr;
 static void (*body)(void*) = nullptr;
 static void* body_arguments = nullptr;
 static std::vector<char> dynamic_shared;
+// Where the compiler has put the __shared__ variables.
+static std::vector<std::pair<void*, size_t>> static_shared;
 static bool backwards = false;
 
 static void fiber_main() {
@@ -132,6 +135,9 @@ static bool release_warp(unsigned first, unsigned count) {
 }
 
 static void run_block(unsigned n_threads) {
+    // What a block has not written it must not read.
+    memset(dynamic_shared.data(), 0xff, dynamic_shared.size());
+    for (auto& place : static_shared) memset(place.first, 0xff, place.second);
     for (unsigned i = 0; i < n_threads; ++i) {
         fibers[i]->finished = false;
         fibers[i]->wait = Wait::none;
@@ -183,8 +189,7 @@ static void launch(
     backwards = reverse != 0;
     gridDim = {grid[0], grid[1], grid[2]};
     blockDim = {block[0], block[1], block[2]};
-    // Whatever the last block left behind must not help this one.
-    dynamic_shared.assign(shared_bytes + 16, static_cast<char>(0x7f));
+    dynamic_shared.resize(shared_bytes + 16);
     const unsigned n_threads = block[0] * block[1] * block[2];
     while (fibers.size() < n_threads) fibers.push_back(new Fiber());
     for (unsigned i = 0; i < n_threads; ++i) {
