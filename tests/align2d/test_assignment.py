@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What happens to classes that lose their members."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
-from cryoralib_plugin.align2d.assignment import refill_empty_classes
+from cryoralib_plugin.align2d.assignment import balanced_classes, refill_empty_classes
+from cryoralib_plugin.parallel.communicator import SerialCommunicator
 
 
 def refill(reference, score=None, *, policy="split_largest", n_classes=3, minimum=2, **more):
@@ -62,3 +66,63 @@ def test_full_classes_and_particles_without_class_stay(policy):
 
 def test_keep_leaves_empty_classes_empty():
     assert refill([0, 0, 0, 0], policy="keep").tolist() == [0, 0, 0, 0]
+
+
+def skewed_scores(rng, n=400, n_classes=4):
+    """Particles of four kinds, and a class that draws all of them by a higher score."""
+    kind = np.repeat(np.arange(n_classes), n // n_classes)
+    scores = rng.normal(0.0, 0.3, (n, n_classes))
+    scores[np.arange(n), kind] += 1.0
+    scores[:, 0] += 3.0
+    return scores.astype(np.float32), kind
+
+
+def test_balanced_classes_undo_an_attractor(rng):
+    scores, kind = skewed_scores(rng)
+    assert (scores.argmax(axis=1) == 0).mean() > 0.9
+    choice = balanced_classes(scores, SerialCommunicator())
+    assert np.bincount(choice, minlength=4).max() <= 1.06 * 100
+    assert (choice == kind).mean() > 0.9
+
+
+def test_balanced_classes_of_nearly_equal_averages_are_of_nearly_equal_size(rng):
+    scores = (1000.0 + rng.normal(0.0, 1.0, (3000, 10))).astype(np.float32)
+    scores += np.linspace(0, 2, 10, dtype=np.float32)
+    sizes = np.bincount(balanced_classes(scores, SerialCommunicator()), minlength=10)
+    assert sizes.max() <= 1.06 * 300 and sizes.min() > 200
+
+
+def test_particles_without_class_stay_without(rng):
+    scores, _ = skewed_scores(rng)
+    scores[::7] = -np.inf
+    choice = balanced_classes(scores, SerialCommunicator())
+    assert (choice[::7] == -1).all() and (np.delete(choice, np.arange(0, 400, 7)) >= 0).all()
+
+
+class ThirdOfThem(SerialCommunicator):
+    """One of three ranks, run in step with the others in threads."""
+
+    def __init__(self, shared, barrier):
+        self.shared, self.together = shared, barrier
+
+    def sum(self, value):
+        self.shared.append(value)
+        self.together.wait()
+        total = sum(self.shared[-3:])
+        self.together.wait()
+        return total
+
+
+def test_balanced_classes_do_not_depend_on_ranks(rng):
+    scores, _ = skewed_scores(rng)
+    shared, barrier = [], threading.Barrier(3)
+    with ThreadPoolExecutor(3) as pool:
+        parts = list(
+            pool.map(
+                lambda part: balanced_classes(part, ThirdOfThem(shared, barrier)),
+                (scores[:50], scores[50:51], scores[51:]),
+            )
+        )
+    np.testing.assert_array_equal(
+        np.concatenate(parts), balanced_classes(scores, SerialCommunicator())
+    )
