@@ -29,23 +29,23 @@ RESULT_BYTES_PER_PARTICLE = 200
 PREPARE_BYTES = 2 * 8 * 2**20
 """Raw images that the two reading threads prepare at a time (particles.source)."""
 
-PREPARE_COPIES = 6
+PREPARE_COPIES = 4
 """Arrays of that size alive meanwhile: as stored, as float32, spectrum, background, result."""
 
 BATCHES_IN_FLIGHT = 4
 """Prepared batches alive: the one in use and those that the threads are ahead."""
 
-WORK_COPIES = 5
-"""Arrays of the size of a batch alive while it is worked on: normalised in 64 bits, rotated."""
+WORK_COPIES = 2
+"""Arrays of the size of a batch alive while it is worked on: normalised, rotated."""
 
-CLASS_IMAGES = 16
+CLASS_IMAGES = 10
 """Images of 4 bytes alive for each class: sums of two halves in 64 bits and their total over
 ranks, averages and half averages of this and the next iteration, what is being written."""
 
 CTF_CLASS_IMAGES = 8
 """The same for the summed squared CTF of two halves."""
 
-REFERENCE_BYTES_PER_SAMPLE = 48
+REFERENCE_BYTES_PER_SAMPLE = 16
 """Spectra, tables and intermediates of one ring sample (longest ring) of a reference."""
 
 MATCH_BYTES_PER_SAMPLE = 12
