@@ -280,9 +280,10 @@ def _log_to_screen(comm: Any) -> None:
 
 def _sentence(error: Exception) -> str:
     """What went wrong, for the user at the screen."""
-    if isinstance(error, ModuleNotFoundError) and error.name:
+    missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+    if missing and not missing.startswith(__package__):
         return (
-            f"{error.name} is not installed in this Python: {sys.executable} -m pip install "
+            f"{missing} is not installed in this Python: {sys.executable} -m pip install "
             f"'scipion-em-cryoralib[engine]' (python -m cryoralib_plugin doctor tells more)"
         )
     if isinstance(error, MemoryError):
