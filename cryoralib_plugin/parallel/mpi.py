@@ -78,7 +78,7 @@ class MpiCommunicator:
         """Whether this is rank 0."""
         return self.rank == 0
 
-    def broadcast(self, value: Value) -> Value:
+    def broadcast(self, value: Any) -> Any:
         """Return the root's value on every rank."""
         is_array = self.is_root and isinstance(value, np.ndarray)
         layout = self._world.bcast((value.shape, value.dtype) if is_array else None, root=0)

@@ -65,6 +65,13 @@ def finish(process):
     assert process.returncode == 0, out + error
 
 
+def engines_of(process):
+    """The ranks below an mpirun, rank 0 first."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    engines = [p for p in children if "mpi4py" in p.cmdline()]
+    return sorted(engines, key=lambda p: p.environ()["PMI_RANK"])
+
+
 def assert_same_results(folder, expected, iterations=range(1, ITERATIONS + 1)):
     for it in iterations:
         mine, theirs = ResultPaths(folder), ResultPaths(expected)
@@ -91,22 +98,18 @@ def test_an_unusable_particle_is_listed_and_has_no_class(undisturbed):
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_run_continues_to_the_same_result(start, undisturbed, tmp_path, victim):
     folder = tmp_path / "run"
-    process = start(2, folder, start_new_session=True)
+    # One image at a time and nothing kept: slow enough to be killed in the middle.
+    process = start(2, folder, "--batch-size", "1", "--cache", "none", start_new_session=True)
     manifest = ResultPaths(folder).manifest_json(1)
     deadline = time.monotonic() + 120
     while not manifest.is_file() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
-    time.sleep(random.uniform(0.0, 0.3))
-    processes = (
-        psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-    )
-    engines = [p for p in processes if "python" in p.name() and "mpi4py" in " ".join(p.cmdline())]
-    if len(engines) == 2:
-        os.kill(engines[victim].pid, signal.SIGKILL)
-        process.communicate(timeout=60)
-        assert process.returncode != 0
-    else:
-        process.communicate(timeout=60)
+    engines = engines_of(process)
+    time.sleep(random.uniform(0.0, 1.0))
+    assert process.poll() is None, "the run ended before it could be killed"
+    os.kill(engines[victim].pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
     finish(start(3, folder, "--resume"))
     assert_same_results(folder, undisturbed)
 
