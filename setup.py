@@ -48,7 +48,6 @@ setup(
     license="GPL-3.0-or-later",
     keywords="scipion cryoem alignment classification gpu mpi",
     classifiers=[
-        "License :: OSI Approved :: GNU General Public License v3 or later (GPLv3+)",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
         "Topic :: Scientific/Engineering :: Image Processing",
