@@ -29,7 +29,7 @@ def lines(run_dir: Path) -> List[str]:
     ]
     resolutions = [known.resolution_angst for known in run.classes if known.resolution_angst > 0]
     if resolutions:
-        found.append(f"Best class average: FRC 0.5 at {min(resolutions):.1f} Å.")
+        found.append(f"Best class average: FRC 0.143 at {min(resolutions):.1f} Å.")
     metrics = last_metrics(paths.metrics_csv)
     if "pixel_error_px" in metrics and "changed_fraction" in metrics:
         found.append(
