@@ -104,8 +104,8 @@ def climb(tables, starts, lengths, samples, reversed_samples, mirror, angle):
             if window[i] >= window[highest]:
                 highest = i
         move = highest - 3
-        # Going back to an equal earlier bin would never end.
-        if move == 0 or (move < 0 and window[highest] == window[3]):
+        # Going back to an equal earlier bin would never end, nor would a walk on a plain.
+        if move == 0 or (move < 0 and window[highest] == window[3]) or np.ptp(window) == 0.0:
             break
         moved, kept = np.empty(7), np.zeros(7, np.bool_)
         for i in range(max(0, -move), min(7, 7 - move)):

@@ -3,10 +3,21 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
 from ._cpu_exact import climb, reverse_rings, sample_and_normalise
+
+
+@njit(cache=True, nogil=True)
+def settled(score):
+    """Return a score without its last bits, which the order of summation must not make decide."""
+    if not np.isfinite(score):
+        return score
+    mantissa, exponent = math.frexp(score)
+    return math.ldexp(np.rint(mantissa * 2.0**40), exponent - 40)
 
 
 @njit(cache=True, nogil=True)
@@ -55,11 +66,9 @@ def _best_angle(tables, starts, lengths, samples, reversed_samples, mirror, curv
     best, best_angle, best_offset = -np.inf, -1, 0.0
     n_angles = curve.shape[0]
     for j in range(n_angles):
-        if (
-            curve[j] >= threshold
-            and curve[j] >= curve[j - 1]
-            and curve[j] >= curve[(j + 1) % n_angles]
-        ):
+        # Of a plateau its last bin; a constant curve has one too.
+        falls = j == n_angles - 1 or curve[j] > curve[j + 1]
+        if curve[j] >= threshold and curve[j] >= curve[j - 1] and falls:
             score, angle, offset = climb(
                 tables, starts, lengths, samples, reversed_samples, mirror, j
             )
@@ -128,9 +137,9 @@ def select_best(
                     tables[k], ring_starts, lengths, samples, reversed_samples, hand == 1, curve,
                     (threshold - tolerance) * deviations[lane],
                 )
-                if value > score:
+                if settled(value) > settled(score):
                     score, angle, offset, mirror = value, at, fraction, hand == 1
-            if score >= best:
+            if settled(score) >= settled(best):
                 best, best_shift, best_angle, best_offset = score, i, angle, offset
                 best_reference, best_mirror = k, mirror
     if best_shift < 0:
