@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """
-@inproceedings{Chung2020,
+@article{Chung2020,
   title = {Cryo-RALib - a modular library for accelerating alignment in cryo-EM},
   author = {Chung, Szu-Chi and Hung, Cheng-Yu and Siao, Huei-Lun and Wu, Hung-Yi and Chang, Wei-Hau and Tu, I-Ping},
   year = {2020},
+  journal = {arXiv},
   eprint = {2011.05755},
-  archivePrefix = {arXiv},
-  doi = {10.48550/arXiv.2011.05755}
+  doi = {https://doi.org/10.48550/arXiv.2011.05755}
 }
 
 @article{delaRosaTrevin2016,
@@ -17,7 +17,7 @@
   number = {1},
   pages = {93--99},
   year = {2016},
-  doi = {10.1016/j.jsb.2016.04.010}
+  doi = {https://doi.org/10.1016/j.jsb.2016.04.010}
 }
 
 @article{Hohn2007,
@@ -28,6 +28,6 @@
   number = {1},
   pages = {47--55},
   year = {2007},
-  doi = {10.1016/j.jsb.2006.07.003}
+  doi = {https://doi.org/10.1016/j.jsb.2006.07.003}
 }
 """

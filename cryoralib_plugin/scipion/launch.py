@@ -10,6 +10,7 @@ the command line, because a wrong mpirun starts every rank as a run of its own.
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import time
 from pathlib import Path
@@ -17,6 +18,8 @@ from subprocess import CalledProcessError
 from typing import Any, Optional, Sequence
 
 from cryoralib_plugin.contract.results import FAILED, FINISHED, RUNNING, ResultPaths
+
+logger = logging.getLogger(__name__)
 
 GPU_PLACEHOLDER = "%(GPU)s"
 _SECONDS_FOR_A_QUEUE = 30.0
@@ -70,10 +73,8 @@ def run_alignment(
     try:
         protocol.runJob(protocol.getPlugin().engine_python(), arguments)
     except CalledProcessError as error:
-        message = _message(status_file)
-        raise EngineError(
-            message or f"{program} ended with exit code {error.returncode}; see the run's log"
-        ) from error
+        # The program's own message says more than its exit code.
+        logger.warning("%s ended with exit code %d", program, error.returncode)
     check_finished(status_file, patience_s=_patience(protocol))
 
 
@@ -107,7 +108,7 @@ def check_finished(status_file: Path, *, patience_s: float = 0.0) -> None:
         if state == FINISHED:
             return
         if state == FAILED:
-            raise EngineError(_message(status_file))
+            raise EngineError(str(status.get("message", "the run failed; see its log")))
         if time.monotonic() >= end:
             break
         time.sleep(0.5)
@@ -117,7 +118,8 @@ def check_finished(status_file: Path, *, patience_s: float = 0.0) -> None:
             "killed, by the queue's time limit or for want of memory perhaps. Continue resumes it."
         )
     raise EngineError(
-        f"the run left no {status_file}: the program was not started; see the job's own output"
+        f"the run left no {status_file}: the program could not be started or was refused its "
+        "parameters; its message is in the protocol's log"
     )
 
 
@@ -132,9 +134,3 @@ def _status(status_file: Path) -> Optional[dict]:
         return json.loads(status_file.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return None
-
-
-def _message(status_file: Path) -> str:
-    """The message of a failed run; empty where it left none."""
-    status = _status(status_file) or {}
-    return str(status.get("message", "")) if status.get("state") == FAILED else ""

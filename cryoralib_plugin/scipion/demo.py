@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real Scipion project from nothing: simulate, import, classify, align; the pictures at the end.
+
+Nothing is downloaded. The project opens in Scipion like any other one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, List
+
+logger = logging.getLogger(__name__)
+
+PROJECT = "cryoralib_demo"
+
+SIMULATED: Dict[str, Any] = {
+    "nParticles": 1200,
+    "boxSizePx": 72,
+    "pixelSizeAngst": 3.0,
+    "objectDiameterAngst": 150.0,
+    "viewChoice": 2,  # discrete views
+    "nViews": 8,
+    "snr": 0.1,
+}
+MULTIREFERENCE: Dict[str, Any] = {
+    "nClasses": 12, "nIterations": 12, "outerRadiusPx": 27, "ctfCorrection": 2,
+}  # fmt: skip
+REFERENCE_FREE: Dict[str, Any] = {
+    "nIterations": 3, "shiftRangePx": "2 1", "outerRadiusPx": 27, "ctfCorrection": 2,
+}  # fmt: skip
+
+
+class DemoError(RuntimeError):
+    """A protocol of the demo failed; the text says which and why."""
+
+
+def main(words: List[str]) -> int:
+    """Run the demo with the command line's words; its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m cryoralib_plugin demo", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("demo_output"), help="folder of the project"
+    )
+    parser.add_argument("--ranks", type=int, default=1, help="MPI processes of the alignments")
+    arguments = parser.parse_args(words)
+    pictures = run_demo(arguments.output, n_ranks=arguments.ranks)
+    logger.info("The pictures and a page that explains them:")
+    for page in pictures:
+        logger.info("    %s", page)
+    logger.info(
+        "Open the project in Scipion: %s -m cryoralib_plugin scipion project %s",
+        sys.executable,
+        pictures[0].resolve().relative_to(arguments.output.resolve()).parts[0],
+    )
+    return 0
+
+
+def run_demo(
+    output: Path,
+    *,
+    n_ranks: int = 1,
+    simulated: Dict[str, Any] = SIMULATED,
+    multireference: Dict[str, Any] = MULTIREFERENCE,
+    reference_free: Dict[str, Any] = REFERENCE_FREE,
+) -> List[Path]:
+    """Run the four protocols in a new project below `output`; the report page of each alignment."""
+    project = _new_project(output)
+    began = time.monotonic()
+    simulation = _launch(project, "CryoRalibProtSimulateParticles", simulated)
+    imported = _launch(
+        project,
+        "CryoRalibProtImportStar",
+        {"starFile": str(simulation.result("particles.star"))},
+    )
+    classified = _launch(
+        project,
+        "CryoRalibProtMultirefAlign2D",
+        {**multireference, "numberOfMpi": n_ranks},
+        inputParticles=(imported, "outputParticles"),
+    )
+    aligned = _launch(
+        project,
+        "CryoRalibProtRefFreeAlign2D",
+        {**reference_free, "numberOfMpi": n_ranks},
+        inputParticles=(classified, "outputClasses"),
+    )
+    pages = [_report(Path(run.getPath("extra", "run"))) for run in (classified, aligned)]
+    logger.info("the project took %.0f s", time.monotonic() - began)
+    return [Path(project.getPath()) / page for page in pages]
+
+
+def _new_project(output: Path) -> Any:
+    """A new project in the output folder; pyworkflow is imported with its variables set."""
+    import pyworkflow as pw
+    from pyworkflow.project import Manager
+
+    pw.Config.setDomain("pwem")
+    domain = pw.Config.getDomain()
+    if "cryoralib_plugin" not in domain.getPlugins():
+        raise DemoError(
+            "Scipion does not see cryoralib: install it into this Python with "
+            f"{sys.executable} -m pip install -e ."
+        )
+    output = output.resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    manager = Manager()
+    # Scipion lists projects elsewhere by links in this folder, which it does not make for them.
+    os.makedirs(manager.PROJECTS, exist_ok=True)
+    name, number = PROJECT, 1
+    while (output / name).exists() or os.path.lexists(manager.getProjectPath(name)):
+        number += 1
+        name = f"{PROJECT}_{number}"
+    project = manager.createProject(name, location=str(output))
+    os.chdir(project.getPath())
+    logger.info("Scipion project %s in %s", name, output)
+    return project
+
+
+def _launch(project: Any, name: str, values: Dict[str, Any], **inputs: Any) -> Any:
+    """Run one protocol to its end; inputs are (protocol, name of its output)."""
+    import pyworkflow as pw
+
+    protocol = project.newProtocol(pw.Config.getDomain().getProtocols()[name], **values)
+    for parameter, (parent, output) in inputs.items():
+        pointer = getattr(protocol, parameter)
+        pointer.set(parent)
+        pointer.setExtended(output)
+    label = protocol.getClassLabel()
+    logger.info("%s ...", label)
+    began = time.monotonic()
+    project.launchProtocol(protocol, wait=True)
+    protocol = project.getProtocol(protocol.getObjId())
+    if not protocol.isFinished():
+        raise DemoError(
+            f"{label} failed: {protocol.getErrorMessage() or 'it could not be started'}; see "
+            f"{os.path.abspath(protocol.getStderrLog())}"
+        )
+    logger.info("%s took %.0f s. %s", label, time.monotonic() - began, " ".join(_told(protocol)))
+    return protocol
+
+
+def _told(protocol: Any) -> List[str]:
+    """The protocol's summary, line by line."""
+    return [line for line in protocol.summary() if line.strip()]
+
+
+def _report(run_dir: Path) -> Path:
+    """Draw the pictures of a run; its page."""
+    subprocess.run(
+        [sys.executable, "-m", "cryoralib_plugin", "report", str(run_dir)],
+        check=True,
+        capture_output=True,
+    )
+    return run_dir / "report" / "report.html"
