@@ -94,7 +94,8 @@ class GalleryWindow:
     def make_subset(self, output: str) -> None:
         """Ask for a name and launch the run that makes a subset."""
         shown = self.selection.shown
-        name = f"{output} of {len(self.selection.chosen)} selected"
+        chosen = len(self.selection.chosen)
+        name = f"particles of {chosen} classes" if output == "particles" else f"{chosen} {output}"
         try:
             run = new_subset(self.project, shown.items, self.selection.chosen, output, name)
         except ValueError as error:
@@ -139,7 +140,7 @@ class GalleryWindow:
             for text, step in (("◀", -1), ("▶", 1)):
                 self._button(bar, text, lambda step=step: self.turn(step))
             tk.Label(bar, textvariable=self._page).pack(side=tk.LEFT, **_PAD)
-        plots = tk.Menubutton(bar, text="Plots of the selection ▾", relief=tk.RAISED)
+        plots = tk.Menubutton(bar, text="Plots ▾", relief=tk.RAISED)
         menu = tk.Menu(plots, tearoff=0)
         for name, plot in PLOTS.items():
             menu.add_command(label=plot.label, command=lambda name=name: self._show_plot(name))

@@ -112,7 +112,7 @@ def test_subset_button_launches_the_run_in_the_project_window(window, monkeypatc
     _click(window, 2)
     window.make_subset("particles")
     assert launched[0].outputClassName.get() == "SetOfParticles"
-    assert launched[0].getObjLabel() == "particles of 2 selected"
+    assert launched[0].getObjLabel() == "particles of 2 classes"
     assert "was launched" in window._status.get()
 
 
