@@ -29,7 +29,7 @@ MAPPED = {
 ENGINE = [
     "numpy>=1.26",
     "scipy>=1.10",
-    "pandas>=1.5",
+    "pandas>=2.0",
     "mrcfile>=1.4",
     "h5py>=3.8",
     "numba>=0.59",
@@ -78,16 +78,17 @@ setup(
         "engine": ENGINE,
         "mpi": ["mpi4py>=4", "mpich>=4"],
         "launcher": ["scipion-app>=3.8"],
-        # CuPy 13.6 is the newest for numpy 1.26; the other wheels spare a CUDA toolkit.
+        # CuPy 14 wants NumPy 2, which Scipion forbids: without the bound pip tries other packages'
+        # old releases first. The other wheels spare a CUDA toolkit.
         "cuda12": [
-            "cupy-cuda12x>=13.6",
+            "cupy-cuda12x>=13.6,<14",
             "nvidia-cuda-runtime-cu12>=12.8,<13",
             "nvidia-cuda-nvrtc-cu12>=12.8,<13",
             "nvidia-cublas-cu12",
             "nvidia-cufft-cu12",
         ],
         "cuda13": [
-            "cupy-cuda13x>=13.6",
+            "cupy-cuda13x>=13.6,<14",
             "nvidia-cuda-runtime>=13,<14",
             "nvidia-cuda-nvrtc>=13,<14",
             "nvidia-cublas>=13,<14",
