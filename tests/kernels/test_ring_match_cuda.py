@@ -113,6 +113,21 @@ def test_a_full_device_halves_the_batch_and_goes_on(cuda_on_host, monkeypatch, c
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
 
 
+def test_batches_of_one_search_share_its_constants(cuda_on_host, monkeypatch):
+    images, shifts, references, plan = _case()
+    built, build = [], DeviceTables.build
+    monkeypatch.setattr(
+        DeviceTables, "build", lambda *arguments: built.append(1) or build(*arguments)
+    )
+    there = cuda_on_host.put(images)
+    for rows in (slice(0, 3), slice(3, 7)):
+        match_rings(there[rows], shifts[rows], references, plan)
+    assert len(built) == 1
+    _, _, other, plan = _case()
+    match_rings(there, shifts, other, plan)
+    assert len(built) == 2
+
+
 def test_no_room_for_one_particle_is_said(cuda_on_host, monkeypatch):
     images, shifts, references, plan = _case()
 

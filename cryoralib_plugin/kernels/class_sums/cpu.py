@@ -69,7 +69,7 @@ def _add_row(total, base, moved, units):
     for column in range(moved.shape[0]):
         value = np.float64(moved[column])
         # A comparison with NaN is false, so this catches it too.
-        sound = sound and abs(value) <= LARGEST_PIXEL
+        sound = sound and bool(abs(value) <= LARGEST_PIXEL)
         total[base + column] += np.int64(np.rint(value * units))
     return sound
 

@@ -22,6 +22,9 @@ _LOG = logging.getLogger(__name__)
 # Share of the free memory one batch may take, and the size beyond which batches gain nothing.
 _MEMORY_SHARE = 0.8
 _LARGEST_BATCH_BYTES = 16 * 2**30
+# The last search and its constants on the device: bringing them there takes as long as matching
+# some thousand particles.
+_recent: list[Any] = []
 
 
 def match_rings(
@@ -35,7 +38,7 @@ def match_rings(
     """See the package; returns the fields of Matches."""
     xp = namespace_of(images)
     images = xp.ascontiguousarray(images, dtype=np.float32)
-    tables = DeviceTables.build(xp, references, plan)
+    tables = _tables_of(xp, references, plan)
     n_images, n_references = len(images), references.n_references
     results = np.zeros((n_images, n_references if per_reference else 1, 6))
     scores = np.full((n_images, n_references), -np.inf, dtype=np.float32)
@@ -70,6 +73,17 @@ def match_rings(
         results[..., 4] > 0.5, results[..., 5],
     )
     return (*(f if per_reference else f[:, 0] for f in fields), scores)
+
+
+def _tables_of(xp: Any, references: ReferenceRings, plan: MatchPlan) -> DeviceTables:
+    """Return the device's constants of a search; all batches of an iteration share them."""
+    key = (xp, references, plan, int(xp.cuda.Device().id))
+    if not _recent or any(one is not other for one, other in zip(_recent[0][:3], key)) or (
+        _recent[0][3] != key[3]
+    ):
+        _recent[:] = [key, DeviceTables.build(xp, references, plan)]
+    tables: DeviceTables = _recent[1]
+    return tables
 
 
 def _runs_of_one_range(candidates: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
