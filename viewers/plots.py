@@ -84,7 +84,7 @@ PLOTS: Dict[str, Plot] = {
     ),
     "scores": Plot(
         "Matching scores",
-        "Histogram of the matching scores; junk gathers on the left.",
+        "Histogram of the matching scores; junk shows as a hump or a tail of its own.",
         _of_poses("Matching score", lambda shown, poses: figures.score_histogram(poses)),
     ),
 }

@@ -60,8 +60,7 @@ def class_occupancy(classes: ClassTable, *, sort_by: str = "size") -> Figure:
         place = np.flatnonzero(~alive)
         axes.plot(place, members[place], "x", color=VERMILION, clip_on=False, label=f"{dead} dead")
         axes.legend(fontsize=SMALL_SIZE + 1)
-    words = f"{total:,} particles in {len(rows)} classes, effectively "
-    words += f"{effective_classes(members):.1f} classes (1 / sum of squared shares)"
+    words = f"{total:,} particles; {effective_classes(members):.1f} effective classes (1 / Σ p²)"
     label_axes(axes, x=f"class, by {sort_by}\n{words}", y="particles")
     name_classes(axes, classes.number[rows])
     in_percent: Any = (lambda n: 100 * n / total, lambda percent: percent * total / 100)
@@ -71,7 +70,7 @@ def class_occupancy(classes: ClassTable, *, sort_by: str = "size") -> Figure:
 
 
 def score_histogram(poses: PoseTable) -> Figure:
-    """Draw the matching scores of all particles; junk shows as a tail or hump on the left."""
+    """Draw the matching scores of all particles; junk shows as a hump or a tail of its own."""
     title = "Matching score"
     score = poses.score[np.isfinite(poses.score)]
     if score.size == 0:

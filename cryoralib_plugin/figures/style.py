@@ -34,6 +34,7 @@ def new_figure(width_in: float, height_in: float, *, title: str = "") -> Figure:
     """
     figure = Figure(figsize=(width_in, height_in), dpi=SCREEN_DPI, layout="constrained")
     figure.set_facecolor("white")
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
     if title:
         figure.suptitle(title, fontsize=TITLE_SIZE)
     return figure

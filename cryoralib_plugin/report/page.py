@@ -175,19 +175,19 @@ def _parameters(config: Mapping[str, Any]) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]], *, header: bool = True) -> str:
-    """An HTML table; words stand left, numbers right, the first row may be a heading."""
+    """An HTML table; under a heading numbers stand right, in a list of names all stands left."""
     lines = []
     for place, row in enumerate(rows):
         tag = "th" if header and place == 0 else "td"
-        cells = "".join(f"<{tag}{_css(cell)}>{escape(cell)}</{tag}>" for cell in row)
+        cells = "".join(f"<{tag}{_css(cell, header)}>{escape(cell)}</{tag}>" for cell in row)
         dead = ' class="dead"' if row[-1] == "dead" else ""
         lines.append(f"<tr{dead}>{cells}</tr>")
     return '<div class="scroll"><table>' + "\n".join(lines) + "</table></div>"
 
 
-def _css(cell: str) -> str:
+def _css(cell: str, in_columns: bool) -> str:
     is_number = cell.replace(",", "").replace(".", "").replace("-", "").replace("e", "").isdigit()
-    return "" if is_number or cell == "–" else ' class="word"'
+    return "" if in_columns and (is_number or cell == "–") else ' class="word"'
 
 
 def _number(value: Any) -> str:

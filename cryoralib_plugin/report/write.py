@@ -126,7 +126,7 @@ def _populations(results: IterationResults) -> List[Drawn]:
             (
                 "scores",
                 "Matching scores",
-                "How well particles match their class. Junk and empty areas gather on the left.",
+                "How well particles match their class. Junk shows as a hump or a tail of its own.",
                 figures.score_histogram(results.poses),
             )
         )
