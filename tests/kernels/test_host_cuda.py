@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.kernels.host_cuda import host_cupy
 from tests.kernels.host_cuda.compiler import compile_kernel, has_compiler
 from tests.kernels.host_cuda.host_cupy import make_module, on_device
 
@@ -114,6 +115,15 @@ def test_limits_of_a_device_are_kept():
         reverse((1, 65536), (1,), (values, out, np.int32(4)))
     with pytest.raises(ValueError, match="shared memory"):
         reverse((1,), (4,), (values, out, np.int32(4)), shared_mem=50_000)
+
+
+def test_cupy_has_all_that_its_stand_in_offers():
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed: the stand-in is unchecked")
+    missing = [name for name in host_cupy._FUNCTIONS + host_cupy._TYPES if not hasattr(cupy, name)]
+    missing += [name for name in host_cupy._FFT_FUNCTIONS if not hasattr(cupy.fft, name)]
+    assert not missing
+    assert cupy.asnumpy and cupy.RawModule and cupy.get_default_memory_pool
+    assert cupy.cuda.memory.OutOfMemoryError and cupy.cuda.runtime.memGetInfo
 
 
 def test_host_and_device_arrays_do_not_mix():
