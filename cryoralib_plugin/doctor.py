@@ -20,7 +20,7 @@ from .system_packages import QT_PACKAGES, system_packages
 
 _PROBE_SECONDS = 90
 
-_ENGINE = ("numpy", "scipy", "pandas", "mrcfile", "h5py", "numba", "threadpoolctl")
+_ENGINE = ("numpy", "scipy", "pandas", "mrcfile", "h5py", "numba")
 
 _MPI_PROBE = """
 from mpi4py import MPI
@@ -45,6 +45,8 @@ print(json.dumps({"version": version.value, "names": names}))
 """
 
 _CUPY_PROBE = """
+from cryoralib_plugin.kernels._cuda_libraries import load_cuda_libraries
+load_cuda_libraries()
 import cupy, json
 source = "#include <cuda_fp16.h>\\nextern \\"C\\" __global__ void one(float* x)"
 source += " { x[0] = __half2float(__float2half(1.0f)); }"

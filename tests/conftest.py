@@ -47,7 +47,13 @@ def _has_cuda() -> bool:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip, visibly, what needs a CUDA device where there is none."""
-    if any(item.get_closest_marker("gpu") for item in items) and not _has_cuda():
+    if not any(item.get_closest_marker("gpu") for item in items):
+        return
+    if _has_cuda():
+        from cryoralib_plugin.kernels._cuda_libraries import load_cuda_libraries
+
+        load_cuda_libraries()
+    else:
         skip = pytest.mark.skip(reason="no CUDA device (or no CuPy)")
         for item in items:
             if item.get_closest_marker("gpu"):

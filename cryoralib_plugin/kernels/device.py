@@ -9,6 +9,8 @@ from typing import Any, Callable, Optional, Protocol, Sequence
 
 import numpy as np
 
+from cryoralib_plugin.kernels._cuda_libraries import load_cuda_libraries
+
 _INSTALL_HINT = (
     "install CuPy for your CUDA version (pip install cupy-cuda12x, or cupy-cuda13x) or choose the "
     "CPU backend"
@@ -153,6 +155,7 @@ def open_device(
 
 def _usable_gpus() -> tuple[int, Optional[str]]:
     """Return the number of GPUs and, where it is 0, why."""
+    load_cuda_libraries()
     try:
         import cupy
     except ImportError as error:
