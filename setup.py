@@ -33,7 +33,6 @@ ENGINE = [
     "mrcfile>=1.4",
     "h5py>=3.8",
     "numba>=0.59",
-    "threadpoolctl>=3",
     "matplotlib>=3.7",
     "tqdm>=4",
 ]

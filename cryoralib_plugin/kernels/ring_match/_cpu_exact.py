@@ -6,24 +6,19 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from cryoralib_plugin.kernels.polar.cpu import sample_image
+
 
 @njit(cache=True, nogil=True)
 def sample_and_normalise(image, x, y, positions, weights, normalise, samples):
-    """Fill ``samples`` with the rings about (x, y); return their area-weighted norm.
+    """Fill ``samples`` with the bilinear samples of an image about (x, y).
 
     ``weights`` (n_samples,) are areas in square pixels. With ``normalise`` the samples get
     area-weighted mean 0 and standard deviation 1; constant rings become zeros.
     """
-    last = image.shape[0] - 1
+    sample_image(image, x, y, positions, samples)
     total = mean = 0.0
     for i in range(positions.shape[0]):
-        px = min(max(x + positions[i, 0], 0.0), float(last))
-        py = min(max(y + positions[i, 1], 0.0), float(last))
-        column, row = min(int(px), last - 1), min(int(py), last - 1)
-        dx, dy = px - column, py - row
-        top = image[row, column] * (1.0 - dx) + image[row, column + 1] * dx
-        bottom = image[row + 1, column] * (1.0 - dx) + image[row + 1, column + 1] * dx
-        samples[i] = top * (1.0 - dy) + bottom * dy
         total += weights[i]
         mean += weights[i] * samples[i]
     mean /= total
