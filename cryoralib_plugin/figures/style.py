@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 # Okabe and Ito's palette: distinct under the three common forms of colour blindness.
 BLUE = "#0072B2"
@@ -32,9 +33,9 @@ def new_figure(width_in: float, height_in: float, *, title: str = "") -> Figure:
     It belongs to no window and to no pyplot state, so it can be drawn in any thread, embedded in Tk
     or saved without a screen.
     """
-    figure = Figure(figsize=(width_in, height_in), dpi=SCREEN_DPI, layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
+    figure = Figure(figsize=(width_in, height_in), dpi=SCREEN_DPI, layout=layout)
     figure.set_facecolor("white")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
     if title:
         figure.suptitle(title, fontsize=TITLE_SIZE)
     return figure
