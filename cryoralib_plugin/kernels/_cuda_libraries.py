@@ -28,7 +28,7 @@ def load_cuda_libraries() -> List[Path]:
                 try:
                     ctypes.CDLL(str(path))
                 except OSError:
-                    # Of another CUDA version, whose companions are not here; CuPy says what it lacks.
+                    # Of another CUDA version, without its companions; CuPy says what it lacks.
                     continue
                 loaded.append(path)
     return loaded
