@@ -156,6 +156,10 @@ class Align2DProtocol(EMProtocol):
         """Stacks that had to be converted for the engine."""
         return Path(self._getExtraPath("images"))
 
+    def getGpuList(self) -> List[int]:
+        """The GPUs to use; none without GPU, or a queue would be asked for some in vain."""
+        return super().getGpuList() if self.usesGpu() else []
+
     def input_particles(self) -> Any:
         """The set of particles that is aligned."""
         return self.particles_pointer().get()
