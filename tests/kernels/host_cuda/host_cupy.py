@@ -20,8 +20,8 @@ _FUNCTIONS = (
     "abs", "arange", "arcsin", "argsort", "ascontiguousarray", "concatenate", "cos", "cumsum",
     "deg2rad", "divide", "empty", "empty_like", "exp", "full", "hypot", "isfinite", "linspace",
     "log", "matmul", "max", "maximum", "mean", "minimum", "mod", "moveaxis", "nonzero", "ones",
-    "ones_like", "rad2deg", "rint", "round", "sin", "sqrt", "stack", "sum", "tanh", "take", "tile",
-    "transpose", "where", "zeros", "zeros_like",
+    "ones_like", "rad2deg", "repeat", "rint", "round", "sin", "sqrt", "stack", "sum", "tanh",
+    "take", "tile", "transpose", "where", "zeros", "zeros_like",
 )
 _TYPES = (
     "bool_", "complex64", "complex128", "float32", "float64", "inf", "int32", "int64", "nan",
