@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Iterator, List
 
 import numpy as np
 
@@ -15,6 +15,8 @@ PRICE_ROUNDS = 40
 # Scores are averaged over ranks as integers, in this share of a unit, so that prices are the
 # same for any number of ranks.
 SCORE_UNIT = 2.0**-16
+# Rows that are worked on together, so that no second matrix of all scores is made.
+CHUNK_ROWS = 2**14
 
 
 def balanced_classes(scores: np.ndarray, comm: Any) -> np.ndarray:
@@ -34,25 +36,35 @@ def balanced_classes(scores: np.ndarray, comm: Any) -> np.ndarray:
     -------
     (n,) int32, class from 0; -1 for none.
     """
-    live = np.isfinite(scores).all(axis=1)
-    kept = scores[live].astype(np.float64)
     n_classes = scores.shape[1]
-    spread = np.array([np.rint(kept.std(axis=1) / SCORE_UNIT).sum(), len(kept)], dtype=np.int64)
-    total, n_live = comm.sum(spread)
+    parts = [scores[first : first + CHUNK_ROWS] for first in range(0, len(scores), CHUNK_ROWS)]
+    live = np.isfinite(scores).all(axis=1)
+    spread = sum(int(np.rint(part.std(axis=1) / SCORE_UNIT).sum()) for part in _live(parts))
+    total, n_live = comm.sum(np.array([spread, live.sum()], dtype=np.int64))
     unit = total * SCORE_UNIT / max(n_live, 1)
     price = np.zeros(n_classes)
-    choice = np.zeros(len(kept), dtype=np.int64)
     for i in range(PRICE_ROUNDS):
-        choice = (kept - price).argmax(axis=1)
-        sizes = comm.sum(np.bincount(choice, minlength=n_classes))
+        choice = _choices(parts, price)
+        sizes = comm.sum(np.bincount(choice[live], minlength=n_classes))
         excess = sizes * n_classes / max(n_live, 1) - 1.0
         if excess.max() < 0.05:
             break
         # Steps shrink, or the sizes of two like classes would swing for ever.
         price += 0.5 * unit / (1.0 + i / 8.0) * np.clip(excess, -0.5, 1.0)
-    result = np.full(len(scores), -1, dtype=np.int32)
-    result[live] = choice
-    return result
+    return np.where(live, _choices(parts, price), -1).astype(np.int32)
+
+
+def _choices(parts: List[np.ndarray], price: np.ndarray) -> np.ndarray:
+    """Return (n,) the class of highest score less price."""
+    asked = price.astype(np.float32)
+    chosen = [(part - asked).argmax(axis=1) for part in parts]
+    return np.concatenate(chosen) if chosen else np.zeros(0, dtype=np.int64)
+
+
+def _live(parts: List[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the rows of particles that have scores, in double precision."""
+    for part in parts:
+        yield part[np.isfinite(part).all(axis=1)].astype(np.float64)
 
 
 def refill_empty_classes(

@@ -103,11 +103,13 @@ def matched_with(
     ----------
     reference : (n_rows,) int32, the class of each particle; -1 for none.
     """
+    done, parts = [], []
     for chosen, images in task.batches(np.flatnonzero(reference != now.reference)):
         only = np.stack([reference[chosen], reference[chosen] + 1], axis=1)
         part, _ = matcher.match(images, chosen, only)
-        now = now.with_rows(chosen, part)
-    return now
+        done.append(chosen)
+        parts.append(part)
+    return now.with_rows(np.concatenate(done), joined(parts)) if parts else now
 
 
 def sum_members(task: Task, assignments: Assignments, chosen: np.ndarray) -> ClassSums:
