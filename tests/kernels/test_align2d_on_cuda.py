@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cryoralib_plugin.align2d import run
+from cryoralib_plugin.contract import labels
 from cryoralib_plugin.contract._codec import from_flat
 from cryoralib_plugin.contract.align2d import MultireferenceConfig, ReferenceFreeConfig
 from cryoralib_plugin.contract.results import ResultPaths
@@ -23,6 +24,13 @@ BOX, RADIUS, PIXEL_SIZE = 28, 9, 4.0
 def _run(folder, device, views, config, n_references):
     names = [f"{i + 1:06d}@simulated.mrcs" for i in range(len(views.images))]
     table = ParticleTable.from_image_names(names, pixel_size_angst=PIXEL_SIZE, box_size_px=BOX)
+    n = len(names)
+    optics = {
+        labels.DEFOCUS_U: np.full(n, 15000.0), labels.DEFOCUS_V: np.full(n, 14000.0),
+        labels.DEFOCUS_ANGLE: np.full(n, 30.0), labels.VOLTAGE: np.full(n, 300.0),
+        labels.SPHERICAL_ABERRATION: np.full(n, 2.7), labels.AMPLITUDE_CONTRAST: np.full(n, 0.1),
+    }
+    table = table.with_columns(optics)
     files = RunFiles(ResultPaths(folder / device.kind))
     files.prepare()
     return run(
@@ -31,18 +39,19 @@ def _run(folder, device, views, config, n_references):
     )
 
 
-@pytest.mark.parametrize(("kind", "preset"), [
-    (MultireferenceConfig, "recommended"), (MultireferenceConfig, "sparx_compat"),
-    (ReferenceFreeConfig, "recommended"),
+@pytest.mark.parametrize(("kind", "preset", "correction"), [
+    (MultireferenceConfig, "recommended", "none"), (MultireferenceConfig, "sparx_compat", "none"),
+    (ReferenceFreeConfig, "recommended", "phase_flip"),
+    (MultireferenceConfig, "recommended", "wiener"),
 ])
-def test_programs_agree(device_backend, tmp_path, kind, preset):
+def test_programs_agree(device_backend, tmp_path, kind, preset, correction):
     views = simulate_views(
         2, 6, seed=3, snr=2.0, mirrored_fraction=0.5, box_size_px=BOX, disk_radius_px=RADIUS,
         pixel_size_angst=PIXEL_SIZE, object_diameter_angst=60.0, shift_max_px=1.0, apply_ctf=False,
     )
     config = from_flat(kind, {
         "particles_file": "simulated.star", "preset": preset, "outer_radius_px": RADIUS,
-        "shift_range_px": "1", "n_iterations": 1,
+        "shift_range_px": "1", "n_iterations": 1, "ctf_correction": correction,
         **({"n_classes": 2} if kind is MultireferenceConfig else {}),
     })
     n_references = 2 if kind is MultireferenceConfig else 1
