@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -216,3 +219,23 @@ def test_subsets_that_make_no_sense_are_refused_in_words(finished):
         new_subset(finished.project, finished.averages, {1}, "particles", "none")
     with pytest.raises(ValueError, match="classes, averages, particles; it is 'volumes'"):
         new_subset(finished.project, finished.classes, {1}, "volumes", "none")
+
+
+def test_viewers_keep_their_checks_where_asserts_are_stripped(finished, tmp_path):
+    """Project windows run under python -O, which removes every assert."""
+    code = f"""
+import sys
+from cryoralib_plugin.viewers.plots import PLOTS, draw_plot
+from cryoralib_plugin.viewers.shown import shown_iteration
+from cryoralib_plugin.scipion.subsets import new_subset
+shown = shown_iteration({str(finished.run.paths.run_dir)!r}, 3)
+for name in PLOTS:
+    draw_plot(name, shown).savefig({str(tmp_path)!r} + "/" + name + ".png")
+try:
+    new_subset(None, None, set(), "classes", "empty")
+except ValueError as error:
+    sys.exit(0 if "Nothing is selected" in str(error) and not __debug__ else 2)
+"""
+    done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("*.png"))) == 6
