@@ -34,6 +34,7 @@ pw.Config.setDomain("pwem")
 import mrcfile
 from pwem.objects import SetOfClasses2D, SetOfParticles
 from pyworkflow.object import Pointer
+from synthetic_set import fill_in_bulk, write_results
 
 from cryoralib_plugin.scipion.convert import write_particles
 from cryoralib_plugin.scipion.outputs import (
@@ -43,7 +44,6 @@ from cryoralib_plugin.scipion.outputs import (
     fill_particles,
     read_assignments,
 )
-from synthetic_set import fill_in_bulk, write_results
 
 
 def main() -> None:

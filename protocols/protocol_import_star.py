@@ -93,9 +93,7 @@ class CryoRalibProtImportStar(EMProtocol, ProtImportBase):
         folder = Path(self._getExtraPath("images"))
         names = bring_stacks(imported.stacks, folder, copy=copy_images)
         particles = self._createSetOfParticles()
-        fill_from_star(
-            particles, imported, name_of=names, alignment=self._ALIGNMENTS[poses]
-        )
+        fill_from_star(particles, imported, name_of=names, alignment=self._ALIGNMENTS[poses])
         self._defineOutputs(outputParticles=particles)
 
     def _read(self):

@@ -87,7 +87,9 @@ def write_averages(averages: Any, stack_file: Union[str, Path]) -> int:
     from pwem.emlib.image import ImageHandler
 
     handler = ImageHandler()
-    images = averages.iterRepresentatives() if hasattr(averages, "iterRepresentatives") else averages
+    images = (
+        averages.iterRepresentatives() if hasattr(averages, "iterRepresentatives") else averages
+    )
     written = 0
     for image in images:
         if image.isEnabled():
@@ -163,9 +165,7 @@ def _optics_table(groups: _OpticsGroups, particles: Any) -> Tuple[List[str], Lis
     )
     values: List[Tuple[int, Dict[str, Any]]] = []
     for key, number in groups.number_of.items():
-        own = {
-            name: value for name, value in zip(groups.properties, key) if value is not None
-        }
+        own = {name: value for name, value in zip(groups.properties, key) if value is not None}
         values.append((number, {**of_the_set, **own}))
     known = [name for name in optional if all(own[name] is not None for _, own in values)]
     lines = [
@@ -186,7 +186,7 @@ class _Layout:
     has_class: bool
 
     @classmethod
-    def of(cls, readers: Sequence[SetReader], alignment: str, has_class: bool) -> "_Layout":
+    def of(cls, readers: Sequence[SetReader], alignment: str, has_class: bool) -> _Layout:
         asked = [_MICROGRAPH, _MATRIX, *(name for name, _, _ in _COPIED)]
         known = frozenset.intersection(*(reader.complete(asked) for reader in readers))
         aligned = alignment in (ALIGN_2D, ALIGN_PROJ) and _MATRIX in known

@@ -123,9 +123,7 @@ def n_rounds(config: Any) -> int:
     return config.search.n_iterations * stages
 
 
-def _too_large(
-    plan: MemoryPlan, n_ranks: int, protocol: Any, hardware: Hardware
-) -> List[str]:
+def _too_large(plan: MemoryPlan, n_ranks: int, protocol: Any, hardware: Hardware) -> List[str]:
     """Sentences on memory that this machine does not have."""
     found = []
     if plan.host_bytes * n_ranks > hardware.host_bytes:

@@ -82,20 +82,6 @@ def stack_dimensions(stack: str) -> Tuple[int, int, int]:
     return width, height, max(count, depth)
 
 
-def path_of_stack(name: str) -> str:
-    """The path without the format that Xmipp appends to it, as in particles.mrc:mrcs."""
-    path, colon, form = name.rpartition(":")
-    return path if colon and form in ("mrc", "mrcs") else name
-
-
-def n_images(name: str) -> int:
-    """The number of images in a stack, as pwem reads it."""
-    from pwem.emlib.image import ImageHandler
-
-    _, _, depth, count = ImageHandler().getDimensions(name)
-    return max(count, depth)
-
-
 def _converted(path: str, target: Path) -> str:
     """The stack as an MRC stack in the target, unless a former run made it."""
     from pwem.emlib.image import ImageHandler
@@ -110,8 +96,7 @@ def _converted(path: str, target: Path) -> str:
 def _linked(path: str, target: Path) -> str:
     """A link in the target to the stack."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_symlink():
-        target.unlink()
+    target.unlink(missing_ok=True)
     target.symlink_to(os.path.abspath(path))
     return str(target)
 

@@ -84,7 +84,7 @@ class Imported:
     @classmethod
     def read(
         cls, star_file: Path, *, pixel_size_angst: float = 0.0, image_folder: str = ""
-    ) -> "Imported":
+    ) -> Imported:
         """Read and check a STAR file.
 
         Parameters

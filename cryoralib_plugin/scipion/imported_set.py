@@ -211,7 +211,6 @@ def _matrices(imported: Imported, alignment: str) -> Optional[np.ndarray]:
         flip = columns.get(labels.IS_FLIP, zero) > 0
         return matrices_2d(columns[labels.ANGLE_PSI], origin, flip)
     angles = [
-        columns.get(name, zero)
-        for name in (labels.ANGLE_ROT, labels.ANGLE_TILT, labels.ANGLE_PSI)
+        columns.get(name, zero) for name in (labels.ANGLE_ROT, labels.ANGLE_TILT, labels.ANGLE_PSI)
     ]
     return matrices_projection(np.stack(angles, axis=1), origin)

@@ -289,13 +289,10 @@ def _clear_classes(classes: Any) -> None:
     """Remove what a failed bulk write left, so that the set can be filled again."""
     connection = classes._getMapper().db.connection
     connection.rollback()
-    tables = [
-        row[0]
-        for row in connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'Class%!_%' ESCAPE '!'"
-        )
-    ]
-    for table in tables:
+    tables = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'Class[0-9]*'"
+    ).fetchall()
+    for (table,) in tables:
         connection.execute(f"DROP TABLE {table}")
     connection.commit()
     classes.clear()

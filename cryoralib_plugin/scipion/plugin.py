@@ -90,9 +90,7 @@ class Plugin(pwem.Plugin):
             environ.pop("PYTHONPATH", None)
             environ.pop("PYTHONHOME", None)
         else:
-            environ.update(
-                {"PYTHONPATH": str(_import_folder())}, position=pwutils.Environ.BEGIN
-            )
+            environ.update({"PYTHONPATH": str(_import_folder())}, position=pwutils.Environ.BEGIN)
         for name, value in _MPI_DEFAULTS.items():
             environ.setdefault(name, value)
         return environ

@@ -63,8 +63,7 @@ class DatabaseReader:
     def rows(self, names: Sequence[str]) -> Iterator[Row]:
         with closing(self._connect()) as connection:
             yield from connection.execute(
-                f"SELECT {self._select(names)} FROM {self.prefix}Objects "
-                "WHERE enabled ORDER BY id"
+                f"SELECT {self._select(names)} FROM {self.prefix}Objects WHERE enabled ORDER BY id"
             )
 
     def distinct(self, names: Sequence[str]) -> List[Row]:

@@ -88,10 +88,11 @@ class BulkWriter:
                 constants.append(constant)
         self._connection.execute(f"DELETE FROM {prefix}Objects")
         self._connection.execute(
-            f"INSERT INTO {prefix}Objects ({', '.join(['id', *FIXED[1:], *own])}) "
+            f"INSERT INTO {prefix}Objects ({', '.join([*FIXED, *own])}) "
             "SELECT s.id, s.enabled, s.label, s.comment, datetime('now'), "
-            f"{', '.join(chosen)} FROM temp.new_values n JOIN source.{self._source.prefix}Objects s "
-            "ON s.id = n.id WHERE n.part = ? AND s.enabled ORDER BY n.id",
+            f"{', '.join(chosen)} FROM temp.new_values n "
+            f"JOIN source.{self._source.prefix}Objects s ON s.id = n.id "
+            "WHERE n.part = ? AND s.enabled ORDER BY n.id",
             (*constants, part),
         )
         written = self._connection.execute(f"SELECT COUNT(*) FROM {prefix}Objects").fetchone()[0]

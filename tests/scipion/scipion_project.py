@@ -84,10 +84,12 @@ class ProjectTest(BaseTest):
 
     @classmethod
     def particles(cls, n_particles=40, box=BOX, name="given"):
-        """A set of particles with CTF and 2D poses, beside the project's runs; its pointer's set."""
+        """A set of particles with CTF and 2D poses, beside the project's runs."""
         stack = f"{name}.mrcs"
         with mrcfile.new(stack, overwrite=True) as file:
-            file.set_data(np.random.default_rng(5).normal(size=(n_particles, box, box)).astype("f4"))
+            file.set_data(
+                np.random.default_rng(5).normal(size=(n_particles, box, box)).astype("f4")
+            )
         Path(f"{name}.sqlite").unlink(missing_ok=True)
         particles = SetOfParticles(filename=f"{name}.sqlite")
         synthetic_set.fill_by_item(particles, n_particles, stack)

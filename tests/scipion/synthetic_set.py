@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Large sets of particles and results without images, for tests and benchmarks of the bulk paths."""
+"""Large sets of particles and results without images, for tests and benchmarks."""
 
 from __future__ import annotations
 

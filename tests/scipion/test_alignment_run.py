@@ -165,9 +165,7 @@ class TestAlignmentRun(ProjectTest):
         self.assertIn("--resume", Path(again.getStdoutLog()).read_text())
         self.assertEqual(paths.manifest_json(1).stat().st_mtime_ns, written)
         self.assertEqual(paths.last_iteration(), reached + 1)
-        self.assertIn(
-            f"run_it{reached + 1:03d}", again.outputAverages.getFirstItem().getFileName()
-        )
+        self.assertIn(f"run_it{reached + 1:03d}", again.outputAverages.getFirstItem().getFileName())
 
     def test_zz_other_parameters_begin_anew(self):
         protocol = self.proj.getProtocol(self.classified.getObjId())

@@ -120,9 +120,7 @@ class TestToStar(unittest.TestCase):
             matrix = item.getTransform().getMatrix()
             self.assertAlmostEqual(rows[labels.ORIGIN_X_ANGST][row], 1.5 * matrix[0, 3], 4)
             self.assertEqual(bool(rows[labels.IS_FLIP][row]), matrix[2, 2] < 0)
-            self.assertAlmostEqual(
-                np.cos(np.deg2rad(rows[labels.ANGLE_PSI][row])), matrix[1, 1], 6
-            )
+            self.assertAlmostEqual(np.cos(np.deg2rad(rows[labels.ANGLE_PSI][row])), matrix[1, 1], 6)
 
     def test_optics_groups_follow_the_acquisition(self):
         with sqlite3.connect("particles.sqlite") as connection:
@@ -180,9 +178,7 @@ class TestToStar(unittest.TestCase):
         names = read_tables("p.star")["particles"][labels.IMAGE_NAME]
         number, path = names[2].split("@")
         self.assertEqual((int(number), Path(path).suffix), (3, ".mrcs"))
-        np.testing.assert_allclose(
-            mrcfile.read(path), mrcfile.read("stack.mrcs"), atol=1e-6
-        )
+        np.testing.assert_allclose(mrcfile.read(path), mrcfile.read("stack.mrcs"), atol=1e-6)
 
     def test_missing_stack_and_empty_set_are_refused_in_words(self):
         os.remove("stack.mrcs")
@@ -266,17 +262,16 @@ class TestFromStar(unittest.TestCase):
         np.testing.assert_allclose(
             first.getTransform().getMatrix(), self.assignments.matrices[0], atol=1e-12
         )
-        self.assertAlmostEqual(
-            first._rlnParticleFigureOfMerit.get(), self.assignments.score[0]
-        )
+        self.assertAlmostEqual(first._rlnParticleFigureOfMerit.get(), self.assignments.score[0])
 
     def test_a_bulk_write_that_went_wrong_is_done_again_one_by_one(self):
         slow = self._classes("slow.sqlite")
         outputs.fill_classes_by_item(slow, self.assignments, self.run)
         wrong = self._classes("wrong.sqlite")
-        with mock.patch.object(
-            outputs, "check_item", side_effect=outputs.BulkWriteError("planted")
-        ), self.assertLogs("cryoralib_plugin.scipion.outputs", "WARNING") as log:
+        with (
+            mock.patch.object(outputs, "check_item", side_effect=outputs.BulkWriteError("planted")),
+            self.assertLogs("cryoralib_plugin.scipion.outputs", "WARNING") as log,
+        ):
             outputs.fill_classes(wrong, self.assignments, self.run)
         self.assertIn("planted", log.output[0])
         for classes in (slow, wrong):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Forms are the declared parameters, and a filled form is the config the command line would give."""
+"""Forms are the declared parameters; a filled form is the config the command line would give."""
 
 import os
 import subprocess
@@ -87,7 +87,7 @@ class TestForm(unittest.TestCase):
         self.assertEqual(condition("preset == 'recommended'", declared), "preset == 0")
         self.assertEqual(
             condition("ctf_correction in ('none', 'wiener') and not mirror", declared),
-            "ctfCorrection in (0, 2) and (not mirror)"
+            "ctfCorrection in (0, 2) and (not mirror)",
         )
 
     def test_values_outside_the_bounds_are_refused_in_words(self):

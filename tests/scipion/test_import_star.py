@@ -114,9 +114,12 @@ class TestImportStar(unittest.TestCase):
     def test_bulk_and_single_inserts_give_the_same_set(self):
         fast = imported_set_of(Imported.read(self._write(OLD)))
         expected = contents(fast)
-        with mock.patch.object(
-            imported_set, "_insert_rest", side_effect=imported_set.BulkWriteError("planted")
-        ), self.assertLogs("cryoralib_plugin.scipion.imported_set", "WARNING"):
+        with (
+            mock.patch.object(
+                imported_set, "_insert_rest", side_effect=imported_set.BulkWriteError("planted")
+            ),
+            self.assertLogs("cryoralib_plugin.scipion.imported_set", "WARNING"),
+        ):
             slow = imported_set_of(Imported.read(self._write(OLD)))
         self.assertEqual(contents(slow), expected)
 

@@ -112,8 +112,9 @@ class TestValidation(ProjectTest):
         (line,) = protocol._summary()
         self.assertRegex(line, r"^Forecast: .*GiB of memory per rank.*per iteration, 15 iterations")
         particles = protocol.input_particles()
-        with mock.patch.object(forecasts, "this_machine", return_value=SMALL), mock.patch.object(
-            type(particles), "getSize", return_value=3_000_000
+        with (
+            mock.patch.object(forecasts, "this_machine", return_value=SMALL),
+            mock.patch.object(type(particles), "getSize", return_value=3_000_000),
         ):
             found = " ".join(protocol._warnings())
             self.assertIn("Forecast:", found)
