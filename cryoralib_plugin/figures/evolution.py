@@ -47,7 +47,7 @@ def average_evolution(
     cell_in = min(1.2, 11.0 / len(iterations))
     figure = new_figure(1.2 + cell_in * len(iterations), 0.8 + cell_in * len(rows), title=title)
     axes = figure.add_subplot()
-    axes.imshow(montage, cmap="gray", vmin=0, vmax=1, interpolation="nearest", origin="upper")
+    axes.imshow(montage, cmap="gray", vmin=0, vmax=1, interpolation="antialiased", origin="upper")
     axes.set_frame_on(False)
     axes.tick_params(length=0, labelsize=SMALL_SIZE)
     middle = (box - 1) / 2
