@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What this machine gives to this rank: its number and its cores."""
+"""What this machine gives to this rank: its number, its cores, a folder for compiled kernels."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
+import tempfile
+from pathlib import Path
 from typing import NamedTuple
 
 _LAUNCHERS = (
@@ -56,3 +59,21 @@ def share_cores(threads: int) -> int:
             else:
                 os.environ.setdefault(name, str(wanted))
     return wanted
+
+
+def keep_compiled_kernels() -> Path:
+    """Let Numba keep what it compiles in a folder that belongs to these very sources.
+
+    Numba notices a change in the file of a function, but not in the files of the functions it
+    calls: after an update, kernels of two versions would run together. ``NUMBA_CACHE_DIR``, where
+    it is set, is left alone. Returns the folder.
+    """
+    digest = hashlib.sha256()
+    for source in sorted((Path(__file__).parent / "kernels").rglob("*.py")):
+        digest.update(source.read_bytes())
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    # Accounts of services have no home to write to.
+    base = home if os.access(home if home.exists() else home.parent, os.W_OK) else None
+    base = base or Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
+    folder = base / "cryoralib" / "numba" / digest.hexdigest()[:16]
+    return Path(os.environ.setdefault("NUMBA_CACHE_DIR", str(folder)))

@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from . import __version__
 from ._arguments import read_config
-from ._machine import launched, share_cores
+from ._machine import keep_compiled_kernels, launched, share_cores
 from .contract._codec import nearest, to_json
 from .contract._param import ConfigError
 from .contract.plan import GIB, MEMORY_SHARE, forecast, workload_of
@@ -53,6 +53,7 @@ def main(words: Optional[Sequence[str]] = None) -> int:
     """Run the program the command line names; its exit code."""
     given = list(sys.argv[1:] if words is None else words)
     session = Session()
+    keep_compiled_kernels()
     try:
         return _dispatch(given, session)
     except KeyboardInterrupt:

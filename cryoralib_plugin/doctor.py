@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Callable, List, NamedTuple, Optional, Tuple
 
+from ._machine import keep_compiled_kernels
 from .system_packages import QT_PACKAGES, system_packages
 
 _PROBE_SECONDS = 90
@@ -216,9 +217,7 @@ def _cache(name: str, variable: str, folders: List[Path]) -> Check:
 
 
 def _numba_cache() -> Check:
-    beside = Path(__file__).parent / "kernels" / "ring_match" / "__pycache__"
-    home = Path("~/.cache/numba").expanduser()
-    return _cache("CPU kernel cache", "NUMBA_CACHE_DIR", [beside, home])
+    return _cache("CPU kernel cache", "NUMBA_CACHE_DIR", [keep_compiled_kernels()])
 
 
 def _cuda_cache() -> Check:

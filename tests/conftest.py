@@ -21,8 +21,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 def _set_scipion_environment() -> None:
     """pyworkflow reads its variables when it is imported, so they are set before any test is."""
+    from cryoralib_plugin._machine import keep_compiled_kernels
     from cryoralib_plugin.scipion.environment import scipion_environment
 
+    keep_compiled_kernels()
     home = tempfile.mkdtemp(prefix="cryoralib_tests_")
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     os.environ.update(scipion_environment(Path(home), isolated=True))

@@ -51,3 +51,23 @@ def test_threads_are_told_before_the_libraries_are_loaded(alone):
     assert (os.environ["NUMBA_NUM_THREADS"], os.environ["OMP_NUM_THREADS"]) == ("8", "1")
     assert _machine.share_cores(3) == 3
     assert (os.environ["NUMBA_NUM_THREADS"], os.environ["OMP_NUM_THREADS"]) == ("3", "3")
+
+
+def test_compiled_kernels_belong_to_their_sources(monkeypatch, tmp_path):
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    package = tmp_path / "package"
+    (package / "kernels").mkdir(parents=True)
+    monkeypatch.setattr(_machine, "__file__", str(package / "_machine.py"))
+    folders = set()
+    for text in ("a = 1", "a = 2"):
+        (package / "kernels" / "one.py").write_text(text)
+        folders.add(_machine.keep_compiled_kernels())
+        monkeypatch.delenv("NUMBA_CACHE_DIR")
+    assert len(folders) == 2
+    assert all(folder.is_relative_to(tmp_path / "cryoralib") for folder in folders)
+
+
+def test_a_chosen_kernel_cache_is_left_alone(monkeypatch, tmp_path):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert _machine.keep_compiled_kernels() == tmp_path
