@@ -165,7 +165,7 @@ class MultireferenceSearch(_Search):
         maximum=10000,
     )
     n_iterations: int = param(
-        15,
+        12,
         label="Iterations",
         help="Rounds of matching and averaging.",
         minimum=1,
@@ -204,7 +204,7 @@ class MultireferenceSearch(_Search):
         expert=True,
     )
     balanced_iterations: int = param(
-        5,
+        8,
         label="Iterations of balanced classes",
         help="Over so many iterations, classes that attract more than their share of the particles "
         "are handicapped, so that every class forms; afterwards every particle is free, and "
