@@ -57,11 +57,20 @@ def make_schedule(config: Any, outer_radius_px: int, *, annealed: bool) -> Tuple
             cutoff_per_px=(
                 annealing_cutoff(config, i, outer_radius_px) if annealed and i < last else 0.0
             ),
-            balanced=annealed and i < last and i <= getattr(search, "balanced_iterations", 0),
+            balanced=annealed and i <= balanced_iterations(config),
             is_last=i == last,
         )
         for i, stage in enumerate(of_iteration, start=1)
     )
+
+
+def balanced_iterations(config: Any) -> int:
+    """Return how many iterations classes are balanced in: in a short run two thirds at most."""
+    return 0 if config.program == "rfa" else _early(config, config.search.balanced_iterations)
+
+
+def _early(config: Any, asked: int) -> int:
+    return min(asked, 2 * config.search.n_iterations // 3)
 
 
 def annealing_cutoff(config: Any, n_done: int, outer_radius_px: int) -> float:
@@ -75,7 +84,8 @@ def annealing_cutoff(config: Any, n_done: int, outer_radius_px: int) -> float:
     if config.program == "rfa" or config.search.start_detail == 0.0:
         return 0.0
     start = config.search.start_detail / (2.0 * outer_radius_px)
-    if n_done >= config.search.annealing_iterations or start >= FULL_DETAIL_PER_PX:
+    duration = _early(config, config.search.annealing_iterations)
+    if n_done >= duration or start >= FULL_DETAIL_PER_PX:
         return 0.0
-    share = n_done / config.search.annealing_iterations
+    share = n_done / duration
     return start + (FULL_DETAIL_PER_PX - start) * share

@@ -208,7 +208,8 @@ class MultireferenceSearch(_Search):
         label="Iterations of balanced classes",
         help="Over so many iterations, classes that attract more than their share of the particles "
         "are handicapped, so that every class forms; afterwards every particle is free, and "
-        "classes take the sizes of the views. Not used when initial references are given.",
+        "classes take the sizes of the views. In a short run, two thirds of the iterations at "
+        "most. Not used when initial references are given.",
         minimum=0,
         maximum=1000,
         expert=True,

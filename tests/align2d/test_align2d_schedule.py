@@ -26,7 +26,7 @@ def test_rfa_runs_all_iterations_in_each_stage(program):
     config = program.config("rfa", n_iterations=2, shift_range_px="2 1")
     steps = make_schedule(config, 18, annealed=True)
     assert [step.shifts.range_x_px for step in steps] == [2, 2, 1, 1]
-    assert all(step.cutoff_per_px == 0.0 for step in steps)
+    assert not any(step.cutoff_per_px or step.balanced for step in steps)
 
 
 def test_detail_grows_from_the_start_to_all_of_it(program):
@@ -44,6 +44,13 @@ def test_the_last_averages_are_never_smoothed(program):
     assert make_schedule(config, 18, annealed=True)[-1].cutoff_per_px == 0.0
 
 
+def test_a_short_run_keeps_a_third_of_its_iterations_free(program):
+    steps = make_schedule(program.config(n_iterations=6, balanced_iterations=8), 18, annealed=True)
+    assert [step.balanced for step in steps] == [True] * 4 + [False] * 2
+    (only,) = make_schedule(program.config(n_iterations=1), 18, annealed=True)
+    assert not only.balanced and only.cutoff_per_px == 0.0
+
+
 def test_given_references_are_not_smoothed(program):
     steps = make_schedule(program.config(), 18, annealed=False)
-    assert all(step.cutoff_per_px == 0.0 for step in steps)
+    assert not any(step.cutoff_per_px or step.balanced for step in steps)
