@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The angular central Gaussian on unit quaternions: how a cloud of rotations is spread.
+
+``p(x) = |S|^(-1/2) (x^T S^-1 x)^-2`` for unit x in four dimensions (Tyler, Biometrika 74, 579
+(1987)), relative to uniform rotations; x and -x are equally likely, and S counts up to a factor.
+It is what becomes of a normal vector of covariance S that is scaled to length 1.
+
+Seen from its mean rotation m, S is nearly diagonal, and its ratios k_i = S_ii / S_00 say how far
+the cloud reaches about axis i of the image: x and y tip the view, z turns it in its plane.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cryoralib_plugin.arrays import namespace_of
+
+from .rotations import conjugate, multiply, normalise
+
+_SMALLEST = 1e-10
+"""Added to the diagonal, so that a cloud of too few distinct points keeps an inverse."""
+
+_GAUSSIAN_SCALE = 1.3122
+"""Standard deviation of a normal cloud in units of 2 sqrt(k): the estimate weighs far points less.
+
+The root of ``E[a c / (1 + a c)] = 3/4``, c of chi-square with 3 degrees of freedom.
+"""
+
+
+@dataclass(frozen=True)
+class RotationSpread:
+    """Where clouds of rotations are and how far they reach.
+
+    Attributes
+    ----------
+    mean : (..., 4) float64, w x y z, w >= 0.
+    ratio : (..., 3) float64
+        k about the axes x, y and z of the image; 1 where all rotations are equally likely.
+    """
+
+    mean: Any
+    ratio: Any
+
+
+def log_density(rotations: Any, covariance: Any) -> Any:
+    """Return ln p relative to uniform rotations, (..., n) float64.
+
+    Parameters
+    ----------
+    rotations : (..., n, 4) float, unit.
+    covariance : (..., 4, 4) float64, positive definite.
+    """
+    xp = namespace_of(rotations, covariance)
+    lower = xp.linalg.cholesky(covariance)
+    log_root = xp.log(xp.diagonal(lower, axis1=-2, axis2=-1)).sum(axis=-1)
+    return -log_root[..., None] - 2.0 * xp.log(_mahalanobis(rotations, lower))
+
+
+def fit_covariance(
+    rotations: Any, weights: Any = None, *, tolerance: float = 1e-5, n_iterations: int = 200
+) -> Any:
+    """Return the maximum-likelihood S of clouds of rotations, (..., 4, 4) float64, trace 4.
+
+    Tyler's fixed point ``S' = 4 sum(w x x^T / u) / sum(w / u)``, ``u = x^T S^-1 x``, from S = 1.
+    The sign of a quaternion does not matter. A cloud of fewer than five distinct points has no
+    maximum: it comes out as narrow as 1e-10 allows.
+
+    Parameters
+    ----------
+    rotations : (..., n, 4) float, unit.
+    weights : (..., n) float, not negative, not all zero; None counts every point once.
+    tolerance : largest change of S, relative to S itself, at which to stop.
+    n_iterations : at most.
+    """
+    xp = namespace_of(rotations)
+    points = rotations.astype(xp.float64)
+    share = xp.ones(points.shape[:-1]) if weights is None else weights.astype(xp.float64)
+    identity = xp.eye(4)
+    covariance = identity + xp.zeros(points.shape[:-2] + (4, 4))
+    for _ in range(n_iterations):
+        lower = xp.linalg.cholesky(covariance)
+        pull = share / _mahalanobis(points, lower)
+        moment = xp.swapaxes(points * pull[..., None], -1, -2) @ points
+        following = 4.0 * moment / pull.sum(axis=-1)[..., None, None] + _SMALLEST * identity
+        half = xp.linalg.solve(lower, following)
+        change = xp.linalg.solve(lower, xp.swapaxes(half, -1, -2)) - identity
+        covariance = following
+        if float(xp.abs(change).max()) <= tolerance:
+            break
+    return covariance
+
+
+def spread_of(covariance: Any) -> RotationSpread:
+    """Return the mean rotation of S (..., 4, 4) and its ratios about the axes of the image.
+
+    The mean is the eigenvector of the largest eigenvalue. Seen from it, ``conj(m) x = L x`` with L
+    orthogonal, so the covariance there is ``L S L^T``; ratios are those of its diagonal.
+    """
+    xp = namespace_of(covariance)
+    _, vectors = xp.linalg.eigh(covariance)
+    mean = normalise(vectors[..., :, -1])
+    # The columns of L are conj(m) times the unit quaternions.
+    step = multiply(conjugate(mean)[..., None, :], xp.eye(4))
+    seen = xp.swapaxes(step, -1, -2) @ covariance @ step
+    diagonal = xp.diagonal(seen, axis1=-2, axis2=-1)
+    return RotationSpread(mean, diagonal[..., 1:] / diagonal[..., :1])
+
+
+def draw_steps(ratio: Any, normals: Any) -> Any:
+    """Return rotations near the identity, (..., n, 4) float64, of S = diag(1, k).
+
+    Parameters
+    ----------
+    ratio : (..., 3) float, k about x, y and z; (1, 1, 1) draws from all rotations evenly.
+    normals : (..., n, 4) float64, standard normal draws (`kernels.random.normal`).
+    """
+    xp = namespace_of(ratio, normals)
+    one = xp.ones_like(ratio[..., :1])
+    return normalise(normals * xp.sqrt(xp.concatenate([one, ratio], axis=-1))[..., None, :])
+
+
+def perturb(rotations: Any, spread: RotationSpread, normals: Any) -> Any:
+    """Return rotations moved by random steps about the axes of the mean's image.
+
+    ``q' = m d conj(m) q``, d of S = diag(1, k): seen from the mean, ``conj(m) q' = d conj(m) q``.
+
+    Parameters
+    ----------
+    rotations : (..., n, 4) float.
+    spread : whose mean is (..., 4) and ratio (..., 3); scale the ratio by a factor squared to
+        move further.
+    normals : (..., n, 4) float64, standard normal draws.
+
+    Returns
+    -------
+    (..., n, 4) float64, w >= 0.
+    """
+    mean = spread.mean[..., None, :]
+    seen = multiply(conjugate(mean), rotations)
+    return normalise(multiply(mean, multiply(draw_steps(spread.ratio, normals), seen)))
+
+
+def flat_prior_weights(rotations: Any, covariance: Any) -> Any:
+    """Return weights (..., n) float64, sum 1, that make drawn points count as uniform ones: 1 / p.
+
+    The arguments are those of `log_density`.
+    """
+    xp = namespace_of(rotations, covariance)
+    log_weight = -log_density(rotations, covariance)
+    weight = xp.exp(log_weight - log_weight.max(axis=-1, keepdims=True))
+    return weight / weight.sum(axis=-1, keepdims=True)
+
+
+def angular_scale_deg(ratio: Any) -> Any:
+    """Return ``2 sqrt(k)`` in degrees: the scale of an angular central Gaussian about its axes.
+
+    Twice, because a quaternion holds half the angle; for small k only. Half the draws turn by less
+    than this about an axis.
+    """
+    xp = namespace_of(ratio)
+    return xp.rad2deg(2.0 * xp.sqrt(ratio))
+
+
+def gaussian_std_deg(ratio: Any) -> Any:
+    """Return the standard deviation, degrees, of a normal cloud whose fit has the ratio k.
+
+    The angular central Gaussian has longer tails than a normal distribution, so a normal cloud of
+    the same fit is wider than `angular_scale_deg` by a constant.
+    """
+    return _GAUSSIAN_SCALE * angular_scale_deg(ratio)
+
+
+def ratio_of_scale(scale_deg: Any) -> Any:
+    """Return k of an angular scale in degrees: the inverse of `angular_scale_deg`."""
+    return (np.pi / 360.0 * scale_deg) ** 2
+
+
+def _mahalanobis(points: Any, lower: Any) -> Any:
+    """Return ``x^T S^-1 x``, (..., n), from the Cholesky factor of S."""
+    xp = namespace_of(points)
+    whitened = xp.linalg.solve(lower, xp.swapaxes(points.astype(xp.float64), -1, -2))
+    return (whitened**2).sum(axis=-2)
