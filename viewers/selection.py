@@ -57,7 +57,7 @@ class GallerySelection:
         """How much is chosen, for the status line."""
         classes = self.shown.results.classes
         if self.shown.items is None:
-            return "To be selected: the last iteration, once the run has made its outputs."
+            return "Selecting needs the outputs, which the run makes after its last iteration."
         if not self.chosen:
             return "Click on averages to select them."
         text = f"{len(self.chosen)} of {len(classes)} selected"

@@ -159,9 +159,11 @@ class CryoRalibAlign2DViewer(ProtocolViewer):
 
     def _output_classes(self) -> Any:
         """The SetOfClasses2D that the protocol has made; None before."""
-        for _, output in self.protocol.iterOutputAttributes(SetOfClasses2D):
-            return output
-        return None
+        # The form may have been opened while the run had no outputs yet; the project knows them.
+        run = self.protocol
+        if not any(run.iterOutputAttributes()):
+            run = self.getProject().getProtocol(run.getObjId())
+        return next((output for _, output in run.iterOutputAttributes(SetOfClasses2D)), None)
 
     def _finished_iterations(self) -> List[int]:
         return ResultPaths(self._run_dir()).iterations()

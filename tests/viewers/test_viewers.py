@@ -138,6 +138,20 @@ def test_chosen_iterations_are_shown_and_others_refused_in_words(viewer):
     assert "1 to 3; asked for: 9" in message.getMessage()
 
 
+def test_outputs_made_after_the_form_was_opened_can_be_selected(finished):
+    from cryoralib_plugin.protocols import CryoRalibProtMultirefAlign2D
+    from cryoralib_plugin.viewers import CryoRalibAlign2DViewer
+
+    # As the project window held it while it was running: the same run without its outputs.
+    stale = CryoRalibProtMultirefAlign2D(project=finished.project)
+    stale.setObjId(finished.protocol.getObjId())
+    stale.setWorkingDir(finished.protocol.getWorkingDir())
+    viewer = CryoRalibAlign2DViewer(project=finished.project, protocol=stale)
+    viewer.setProtocol(stale)
+    (view,) = _show(viewer, "showGallery")
+    assert view.selection.shown.outputs == ("classes", "averages", "particles")
+
+
 def test_plots_can_be_of_some_classes(viewer):
     viewer.classNumbers.set("1-2")
     (view,) = _show(viewer, "showShifts")

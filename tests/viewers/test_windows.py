@@ -95,7 +95,7 @@ def test_many_classes_are_paged(root, finished):
     assert len(window._canvas.figure.axes) == 20
     window.turn(1)
     assert window.selection.page == 1
-    assert "To be selected" in window._status.get()
+    assert "Selecting needs the outputs" in window._status.get()
     window.top.destroy()
 
 
