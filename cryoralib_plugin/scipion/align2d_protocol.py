@@ -15,6 +15,7 @@ from pyworkflow.protocol.constants import GPU_LIST, USE_GPU
 
 from cryoralib_plugin.contract._codec import flat_from_json, to_flat, to_json
 from cryoralib_plugin.contract._param import ConfigError
+from cryoralib_plugin.contract.compute import Compute
 from cryoralib_plugin.contract.results import ResultPaths
 
 from . import forecasts, outputs, summary
@@ -57,14 +58,7 @@ class Align2DProtocol(EMProtocol):
 
     def _add_parameters(self, form: params.Form) -> None:
         """The sections made from the declared parameters, and the number of processes."""
-        add_sections(form, self.config_class)
-        form.addParam(
-            HARDWARE,
-            params.LabelParam,
-            label="Use my hardware",
-            help="The wizard looks for the GPUs, processor cores and memory of this machine and "
-            "fills in GPUs, MPIs, threads and the batch size.",
-        )
+        add_sections(form, self.config_class, lead={Compute.title: _add_hardware_field})
         form.addParallelSection(threads=layout_for(this_machine()).n_threads, mpi=1)
 
     # --- steps -----------------------------------------------------------------------------
@@ -252,3 +246,14 @@ class Align2DProtocol(EMProtocol):
 
     def _citations(self) -> List[str]:
         return ["Chung2020"]
+
+
+def _add_hardware_field(form: params.Form) -> None:
+    """The line that carries the wizard for this machine's hardware."""
+    form.addParam(
+        HARDWARE,
+        params.LabelParam,
+        label="Use my hardware",
+        help="The wizard looks for the GPUs, processor cores and memory of this machine and fills "
+        "in GPUs, MPIs, threads and the batch size.",
+    )

@@ -5,7 +5,18 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import Any, Dict, Iterator, List, Mapping, Tuple, Type, TypeVar
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Tuple,
+    Type,
+    TypeVar,
+)
 
 import pyworkflow.protocol.params as params
 from pyworkflow.protocol.constants import LEVEL_ADVANCED, LEVEL_NORMAL
@@ -46,15 +57,33 @@ def form_params(config_class: type) -> Iterator[Tuple[str, Param]]:
             yield name, declared
 
 
-def add_sections(form: params.Form, config_class: type) -> None:
-    """Add a section for every group of the config that a form shows."""
+def add_sections(
+    form: params.Form,
+    config_class: type,
+    *,
+    lead: Optional[Mapping[str, Callable[[params.Form], None]]] = None,
+) -> None:
+    """Add the groups of a config to a form, a tab for each.
+
+    A group of expert parameters only would be an empty tab to most users: it becomes a frame in
+    the tab before it. `lead` names functions, by the title of a group, that add fields of the
+    protocol's own at the head of its tab.
+    """
     shown = dict(form_params(config_class))
     for _, group_class in groups_of(config_class):
         names = [name for name, _ in params_of(group_class) if name in shown]
-        if names:
+        add_lead = (lead or {}).get(group_class.title)
+        if not names and add_lead is None:
+            continue
+        target = form
+        if add_lead is None and all(shown[name].expert for name in names):
+            target = form.addGroup(group_class.title, expertLevel=LEVEL_ADVANCED)
+        else:
             form.addSection(label=group_class.title)
-            for name in names:
-                _add_param(form, name, shown[name], shown)
+        if add_lead is not None:
+            add_lead(form)
+        for name in names:
+            _add_param(target, name, shown[name], shown)
 
 
 def condition(when: str, declared: Mapping[str, Param]) -> str:
@@ -120,8 +149,8 @@ class DeclaredBounds(params.Validator):
         return [problem.replace(f"{self._name} ({declared.label}) ", "", 1)] if problem else []
 
 
-def _add_param(form: params.Form, name: str, declared: Param, shown: Mapping[str, Param]) -> None:
-    """Add one declared parameter to the form's last section."""
+def _add_param(target: Any, name: str, declared: Param, shown: Mapping[str, Param]) -> None:
+    """Add one declared parameter to the form's last section, or to a frame in it."""
     unit = re.sub(r"\bA\b", "Å", declared.unit)
     arguments: Dict[str, Any] = {
         "label": f"{declared.label} ({unit})" if unit else declared.label,
@@ -136,7 +165,7 @@ def _add_param(form: params.Form, name: str, declared: Param, shown: Mapping[str
         widget = params.EnumParam
         arguments["choices"] = list(declared.choices)
         arguments["default"] = declared.choices.index(declared.default)
-    added = form.addParam(form_name(name), widget, **arguments)
+    added = target.addParam(form_name(name), widget, **arguments)
     added.validators = [DeclaredBounds(name, declared)]
 
 

@@ -144,8 +144,7 @@ def engine_requirements() -> List[str]:
     wanted = [
         line.split(";")[0].strip()
         for line in declared
-        if not re.match(r"scipion", line)
-        and ("extra ==" not in line or re.search(r"extra == .(engine|mpi).", line))
+        if re.search(r"extra == .(engine|mpi).", line)
     ]
     return wanted or [
         "numpy", "scipy", "pandas", "mrcfile", "starfile", "h5py", "numba", "mpi4py", "mpich",

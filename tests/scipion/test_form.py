@@ -126,6 +126,12 @@ class TestForm(unittest.TestCase):
             clashes = {word for word in public if word in plain.__dict__}
             self.assertEqual(clashes, set())
 
+    def test_no_tab_is_empty_for_users_who_are_no_experts(self):
+        for name, _ in FORMS:
+            for section in protocol_of(name).getDefinition().iterSections():
+                fields = [field for _, field in section.iterParams()]
+                self.assertTrue(any(not field.isExpert() for field in fields), section.getLabel())
+
     def test_what_scipion_fills_in_is_not_asked_twice(self):
         protocol = protocol_of(FORMS[0][0])
         for parameter in FILLED_BY_SCIPION:
