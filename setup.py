@@ -72,7 +72,14 @@ setup(
         "pyworkflow.plugin": ["cryoralib_plugin = cryoralib_plugin"],
         "console_scripts": ["cryoralib = cryoralib_plugin.cli:main"],
     },
-    install_requires=["scipion-pyworkflow>=3.11", "scipion-em>=3.11", "numpy>=1.26"],
+    # NumPy and SciPy are bounded as Scipion bounds them: pip would try the newest of both first,
+    # then old releases of everything that fits those.
+    install_requires=[
+        "scipion-pyworkflow>=3.11",
+        "scipion-em>=3.11",
+        "numpy>=1.26,<2",
+        "scipy>=1.10,<1.12",
+    ],
     extras_require={
         "engine": ENGINE,
         "mpi": ["mpi4py>=4", "mpich>=4"],
