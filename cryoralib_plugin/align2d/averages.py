@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Iterator, Tuple
 
 import numpy as np
 
@@ -15,6 +15,17 @@ from cryoralib_plugin.kernels.class_sums import ClassSums
 # SPARX ref_ali2d keeps the cutoff within these bounds, cycles per pixel, and the falloff below.
 SPARX_CUTOFF = (0.12, 0.40)
 SPARX_FALLOFF = 0.2
+
+# Pixels of the averages that are worked on together. Spectra and double precision take a dozen
+# times the room of an average: that many only for a few classes at a time.
+BLOCK_PIXELS = 2**19
+
+
+def class_blocks(n_classes: int, box_size_px: int) -> Iterator[slice]:
+    """Yield all classes, a few at a time."""
+    step = max(1, BLOCK_PIXELS // box_size_px**2)
+    for first in range(0, n_classes, step):
+        yield slice(first, min(first + step, n_classes))
 
 
 def wiener_halves(sums: ClassSums, snr: float) -> Tuple[np.ndarray, np.ndarray]:
@@ -38,9 +49,16 @@ def wiener_halves(sums: ClassSums, snr: float) -> Tuple[np.ndarray, np.ndarray]:
 
 def half_and_full_averages(sums: ClassSums, snr: float) -> Tuple[np.ndarray, np.ndarray]:
     """Return half averages (n_classes, 2, N, N) and averages (n_classes, N, N), float32."""
-    if sums.has_ctf:
-        return wiener_halves(sums, snr)
-    return sums.half_averages(), sums.averages()
+    n_classes, _, box, _ = sums.images.shape
+    halves = np.empty(sums.images.shape, np.float32)
+    averages = np.empty((n_classes, box, box), np.float32)
+    for block in class_blocks(n_classes, box):
+        part = ClassSums(sums.images[block], sums.counts[block], sums.ctf_power[block])
+        if sums.has_ctf:
+            halves[block], averages[block] = wiener_halves(part, snr)
+        else:
+            halves[block], averages[block] = part.half_averages(), part.averages()
+    return halves, averages
 
 
 def class_frc(halves: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -50,8 +68,12 @@ def class_frc(halves: np.ndarray, mask: np.ndarray) -> np.ndarray:
     (SPARX ``fsc_mask``).
     """
     weight = mask / mask.sum()
-    centred = (halves - (halves * weight).sum(axis=(-2, -1), keepdims=True)) * mask
-    return frc(centred[:, 0], centred[:, 1])[0]
+    curves = np.empty((len(halves), mask.shape[0] // 2 + 1))
+    for block in class_blocks(len(halves), mask.shape[0]):
+        here = halves[block]
+        centred = (here - (here * weight).sum(axis=(-2, -1), keepdims=True)) * mask
+        curves[block] = frc(centred[:, 0], centred[:, 1])[0]
+    return curves
 
 
 def filter_profiles(curves: np.ndarray, sizes: np.ndarray, kind: str) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any, Optional, Tuple
 import numpy as np
 
 from cryoralib_plugin.align2d.averages import (
+    class_blocks,
     class_frc,
     filter_profiles,
     filtered,
@@ -58,15 +59,19 @@ def maximization(
     if cutoff_per_px > 0.0:
         frequency = np.linspace(0.0, 0.5, profiles.shape[1])
         profiles = profiles * tanh_profile(frequency, cutoff_per_px, ANNEALING_FALLOFF)
-    references = without_mean(filtered(full, profiles), mask)
+    blocks = list(class_blocks(*full.shape[:2]))
+    for block in blocks:
+        full[block] = without_mean(filtered(full[block], profiles[block]), mask)
     centre = np.zeros((len(full), 2))
     if members is not None:
-        centre = _centres(references, sums, members, config, outer_radius_px)
-        references = fourier_shift(references, -centre).astype(np.float32)
-        halves = fourier_shift(halves, -centre[:, None, :]).astype(np.float32)
+        centre = _centres(full, sums, members, config, outer_radius_px)
+        for block in blocks:
+            moved = fourier_shift(full[block], -centre[block])
+            full[block] = without_mean(moved, mask)
+            halves[block] = fourier_shift(halves[block], -centre[block, None, :])
     state = Align2DState(
         iteration=iteration,
-        averages=without_mean(references, mask),
+        averages=full,
         half_averages=halves,
         frc=curves,
         counts=np.asarray(sums.counts),
@@ -107,11 +112,13 @@ def _centres(
 ) -> np.ndarray:
     """Return (n_classes, 2) float64 x, y, pixels: the centre of each average; 0 for empty ones."""
     centre = np.zeros((len(references), 2))
-    if config.averages.centring == "density_centre":
-        centre = density_centre(references, outer_radius_px)
-    elif config.averages.centring == "phase_centre":
-        centre = phase_centre(references * _mask(references, outer_radius_px))
-    elif config.averages.centring == "mean_shift":
+    for block in class_blocks(*references.shape[:2]):
+        if config.averages.centring == "density_centre":
+            centre[block] = density_centre(references[block], outer_radius_px)
+        elif config.averages.centring == "phase_centre":
+            mask = _mask(references, outer_radius_px)
+            centre[block] = phase_centre(references[block] * mask)
+    if config.averages.centring == "mean_shift":
         centre = _mean_shifts(members, len(references))
     centre[sums.counts.sum(axis=1) == 0] = 0.0
     if not config.averages.centre_members:

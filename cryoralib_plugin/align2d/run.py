@@ -97,15 +97,8 @@ def _iterate(
 ) -> Tuple[Align2DState, Assignments]:
     """Match, average and write: one iteration."""
     watch = Stopwatch()
-    with watch.phase("match"), progress.iteration(step.iteration, len(task.rows)) as on_batch:
-        matcher = Matcher.of(task, state, step, before)
-        now, sums, scores = match_and_sum(task, matcher, on_batch, keep_scores=step.balanced)
+    now, sums = _matched(task, step, state, before, progress, watch)
     with watch.phase("sum"):
-        if step.balanced:
-            reference = balanced_classes(scores, task.comm)
-            balanced = matched_with(task, matcher, now, reference)
-            now, sums = balanced, with_moved_members(task, sums, now, balanced)
-        now, sums = _with_rules(task, step, now, sums)
         sums = task.comm.sum(sums)
     with watch.phase("average"):
         members = task.comm.gather_rows(now)
@@ -119,11 +112,33 @@ def _iterate(
                 cutoff_per_px=step.cutoff_per_px,
                 members=members,
             )
+        # They are large, and ranks need room to exchange the averages.
+        del sums
         state, centre_px = task.comm.broadcast(found)
     now = replace(now, poses=_moved(task, now, centre_px))
     row = write_iteration(task, results, state, now, before, watch.seconds)
     progress.finished(row)
     return state, now
+
+
+def _matched(
+    task: Task,
+    step: Step,
+    state: Align2DState,
+    before: Assignments,
+    progress: Progress,
+    watch: Stopwatch,
+) -> Tuple[Assignments, ClassSums]:
+    """Return this rank's assignments and the sums over its members."""
+    with watch.phase("match"), progress.iteration(step.iteration, len(task.rows)) as on_batch:
+        matcher = Matcher.of(task, state, step, before)
+        now, sums, scores = match_and_sum(task, matcher, on_batch, keep_scores=step.balanced)
+    with watch.phase("sum"):
+        if step.balanced:
+            reference = balanced_classes(scores, task.comm)
+            balanced = matched_with(task, matcher, now, reference)
+            now, sums = balanced, with_moved_members(task, sums, now, balanced)
+        return _with_rules(task, step, now, sums)
 
 
 def _with_rules(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any, Iterator, Optional, Tuple
 
@@ -12,10 +13,15 @@ from cryoralib_plugin.arrays import namespace_of
 from cryoralib_plugin.contract._param import ConfigError
 from cryoralib_plugin.contract.schedule import outer_radius
 from cryoralib_plugin.fourier.masks import circular_mask
+from cryoralib_plugin.kernels.device import OutOfMemory
 from cryoralib_plugin.optics.ctf import CtfParameters
 from cryoralib_plugin.parallel.partition import rows_of_rank
 
+logger = logging.getLogger(__name__)
+
 DEFAULT_BATCH_SIZE = 256
+# Pixels that are normalised together: in double precision they take several times their room.
+_NORMALISED_PIXELS = 2**22
 
 
 @dataclass(frozen=True)
@@ -72,10 +78,20 @@ class Task:
         images : (n, N, N) float32 on the device.
         """
         batch_size = self.config.compute.batch_size or DEFAULT_BATCH_SIZE
-        for rows, images in self.source.batches(self.rows[chosen], batch_size, self.device):
-            if self.config.averages.normalise_in_mask:
-                images = normalised_in_disk(images, self.outer_radius_px)
-            yield np.searchsorted(self.rows, rows), images
+        left = self.rows[chosen]
+        while len(left):
+            try:
+                for rows, images in self.source.batches(left, batch_size, self.device):
+                    if self.config.averages.normalise_in_mask:
+                        images = normalised_in_disk(images, self.outer_radius_px)
+                    yield np.searchsorted(self.rows, rows), images
+                    left = left[np.searchsorted(left, rows[-1], side="right") :]
+                return
+            except OutOfMemory:
+                if batch_size < 2:
+                    raise
+                batch_size //= 2
+                logger.info("the device has no room: going on with batches of %d", batch_size)
 
 
 def make_task(
@@ -140,7 +156,13 @@ def normalised_in_disk(images: Any, radius_px: float) -> Any:
     """
     xp = namespace_of(images)
     disk = circular_mask(images.shape[-1], radius_px, xp=xp) > 0
-    inside = images[:, disk].astype(xp.float64)
-    mean = inside.mean(axis=1)[:, None, None]
-    deviation = inside.std(axis=1)[:, None, None]
-    return ((images - mean) / xp.where(deviation > 0, deviation, 1.0)).astype(xp.float32)
+    normalised = xp.empty(images.shape, xp.float32)
+    step = max(1, _NORMALISED_PIXELS // images.shape[-1] ** 2)
+    for first in range(0, len(images), step):
+        some = images[first : first + step]
+        inside = some[:, disk].astype(xp.float64)
+        mean = inside.mean(axis=1)[:, None, None]
+        deviation = inside.std(axis=1)[:, None, None]
+        deviation = xp.where(deviation > 0, deviation, 1.0)
+        normalised[first : first + step] = (some - mean) / deviation
+    return normalised

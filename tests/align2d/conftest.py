@@ -63,12 +63,13 @@ class Program:
         return files
 
     def run(self, config: Any, *, name: str = "run", **given: Any) -> Any:
-        """Run; `given` may replace table, source and results, or add references."""
+        """Run; `given` may replace table, source, device and results, or add references."""
         table = given.pop("table", None)
         source = given.pop("source", None) or ArraySource(self.views.images, PIXEL_SIZE)
         results = given.pop("results", None) or self.files(name)
         table = self.table() if table is None else table
-        return run(config, table, source, CpuDevice(), SerialCommunicator(), results, **given)
+        device = given.pop("device", None) or CpuDevice()
+        return run(config, table, source, device, SerialCommunicator(), results, **given)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from cryoralib_plugin.contract._param import ConfigError
 from cryoralib_plugin.contract.results import METRICS_COLUMNS, ResultPaths
 from cryoralib_plugin.io.mrc import write_stack
 from cryoralib_plugin.io.run_files import RunFiles
-from cryoralib_plugin.kernels.device import OutOfMemory
+from cryoralib_plugin.kernels.device import CpuDevice, OutOfMemory
 from cryoralib_plugin.kernels.transform2d import transform_images
 from cryoralib_plugin.particles.source import ArraySource
 from cryoralib_plugin.particles.table import ParticleTable
@@ -211,6 +211,27 @@ def test_a_batch_that_does_not_fit_is_halved_with_the_same_result(program, monke
     program.run(program.config(n_iterations=1), name="scarce")
     assert refused
     assert files_of(program.folder / "scarce", [1]) == files_of(program.folder / "roomy", [1])
+
+
+class SmallDevice(CpuDevice):
+    """A device with room for three images at a time."""
+
+    def __init__(self):
+        self.refused = 0
+
+    def to_device(self, value):
+        if isinstance(value, np.ndarray) and value.ndim == 3 and len(value) > 3:
+            self.refused += 1
+            raise OutOfMemory("no room")
+        return super().to_device(value)
+
+
+def test_images_that_do_not_fit_on_the_device_come_in_smaller_batches(program):
+    program.run(program.config(n_iterations=1, n_classes=3), name="roomy")
+    device = SmallDevice()
+    program.run(program.config(n_iterations=1, n_classes=3), name="small", device=device)
+    assert device.refused
+    assert files_of(program.folder / "small", [1]) == files_of(program.folder / "roomy", [1])
 
 
 def test_rfa_aligns_one_view(program, views):
