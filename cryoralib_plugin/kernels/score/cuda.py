@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""CUDA twin of the scan: cuBLAS makes the scores, two passes turn them into sums."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cryoralib_plugin.arrays import namespace_of
+from cryoralib_plugin.kernels._compile import blocks_for, kernel
+
+from . import power_of, real_pairs
+
+if TYPE_CHECKING:
+    from .scan import Scan
+
+_PACKAGE = "cryoralib_plugin.kernels.score"
+_THREADS = 128
+# 256 MiB of scores: large products, little memory.
+_SCORES_PER_BLOCK = 2**26
+_ROTATIONS_PER_BLOCK = 1024
+
+
+def update(scan: Scan, slices: Any, first_rotation: int, log_weight: Any) -> None:
+    """See the package."""
+    n, n_shifts, _ = scan.filters.shape
+    power, pairs = power_of(slices), real_pairs(slices)
+    for first in range(0, slices.shape[0], _ROTATIONS_PER_BLOCK):
+        block = slice(first, min(first + _ROTATIONS_PER_BLOCK, slices.shape[0]))
+        step = max(1, _SCORES_PER_BLOCK // (n_shifts * (block.stop - first)))
+        for start in range(0, n, step):
+            rows = slice(start, min(start + step, n))
+            _update_block(
+                scan, rows, pairs[block], power[block], log_weight[block], first_rotation + first
+            )
+
+
+def _update_block(
+    scan: Scan, rows: slice, pairs: Any, power: Any, log_weight: Any, first: int
+) -> None:
+    """Take in one block of scores."""
+    xp = namespace_of(pairs)
+    n, n_shifts, columns = rows.stop - rows.start, scan.filters.shape[1], pairs.shape[0]
+    scores = xp.matmul(scan.filters[rows].reshape(n * n_shifts, -1), pairs.swapaxes(0, 1))
+    scores = xp.ascontiguousarray(scores, dtype=xp.float32)
+    penalties = xp.ascontiguousarray(0.5 * xp.matmul(scan.ctf_power[rows], power.swapaxes(0, 1)))
+    log_mass = xp.empty((n, columns), dtype=xp.float32)
+    likelihood, shift = xp.empty_like(log_mass), xp.empty((n, columns), dtype=xp.int32)
+    log_weight = xp.ascontiguousarray(log_weight)
+    shift_weight = xp.exp(scan.log_shift_weight)
+    shared = (scores, penalties, log_weight, shift_weight)
+    sizes = (np.int64(n), np.int32(n_shifts), np.int32(columns))
+    kernel(_PACKAGE, "score", "rotation_masses")(
+        blocks_for(n * columns, _THREADS),
+        (_THREADS,),
+        (*shared, log_mass, likelihood, shift, *sizes),
+    )
+    _raise_offset(scan, rows, (likelihood + log_weight).max(axis=1))
+    shift_mass = scan.shift_mass[rows]
+    kernel(_PACKAGE, "score", "shift_masses")(
+        blocks_for(32 * n * n_shifts, _THREADS),
+        (_THREADS,),
+        (*shared, xp.ascontiguousarray(scan.offset[rows]), shift_mass, *sizes),
+    )
+    _keep_heaviest(scan, rows, log_mass, shift, first)
+    _keep_best(scan, rows, likelihood, shift, first)
+
+
+def _raise_offset(scan: Scan, rows: slice, top: Any) -> None:
+    xp = namespace_of(top)
+    old = scan.offset[rows]
+    new = xp.maximum(old, top.astype(xp.float64))
+    scan.shift_mass[rows] *= xp.exp(old - new)[:, None]
+    scan.offset[rows] = new
+
+
+def _keep_heaviest(scan: Scan, rows: slice, log_mass: Any, shift: Any, first: int) -> None:
+    """Merge a block's rotations into the heaviest ones; of equals the earlier stays ahead."""
+    xp = namespace_of(log_mass)
+    numbers = xp.tile(xp.arange(first, first + log_mass.shape[1], dtype=xp.int64), (len(shift), 1))
+    mass = xp.concatenate([scan.kept_log_mass[rows], log_mass], axis=1)
+    rotation = xp.concatenate([scan.kept_rotation[rows], numbers], axis=1)
+    shifts = xp.concatenate([scan.kept_shift[rows], shift], axis=1)
+    # CuPy's sort is stable, and ascending: so the negative is sorted.
+    order = xp.argsort(-mass, axis=1)[:, : scan.kept_rotation.shape[1]]
+    places = order + mass.shape[1] * xp.arange(mass.shape[0])[:, None]
+    scan.kept_log_mass[rows] = xp.take(mass.reshape(-1), places)
+    scan.kept_rotation[rows] = xp.take(rotation.reshape(-1), places)
+    scan.kept_shift[rows] = xp.take(shifts.reshape(-1), places)
+
+
+def _keep_best(scan: Scan, rows: slice, likelihood: Any, shift: Any, first: int) -> None:
+    xp = namespace_of(likelihood)
+    at = likelihood.argmax(axis=1)
+    places = at + likelihood.shape[1] * xp.arange(likelihood.shape[0])
+    top = xp.take(likelihood.reshape(-1), places)
+    better = top > scan.best_score[rows]
+    scan.best_score[rows] = xp.where(better, top, scan.best_score[rows])
+    scan.best_rotation[rows] = xp.where(better, at + first, scan.best_rotation[rows])
+    scan.best_shift[rows] = xp.where(
+        better, xp.take(shift.reshape(-1), places), scan.best_shift[rows]
+    )
