@@ -273,7 +273,9 @@ class MrcStackWriter:
 def write_stack(path: PathLike, images: np.ndarray, *, pixel_size_angst: float) -> None:
     """Write images (n, rows, columns) as an MRC stack of mode 2 with its pixel size."""
     with MrcStackWriter(path, pixel_size_angst=pixel_size_angst) as writer:
-        writer.append(images)
+        # Each image is copied and squared in double precision: a whole stack would be large.
+        for image in images:
+            writer.append(image)
 
 
 def write_volume(path: PathLike, volume: np.ndarray, *, pixel_size_angst: float) -> None:

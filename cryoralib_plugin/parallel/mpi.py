@@ -20,8 +20,9 @@ Value = TypeVar("Value")
 
 _RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
 
-# MPI libraries before version 4 count elements in 32 bits.
-_LARGEST_MESSAGE = 2**27
+# Elements. MPI libraries before version 4 count them in 32 bits, and all keep room for a message
+# of their own while they add it up over ranks.
+_LARGEST_MESSAGE = 2**22
 
 
 def open_communicator(expected_ranks: int = 0) -> Communicator:

@@ -83,16 +83,19 @@ def build_references(samples: np.ndarray, rings: RingLayout) -> ReferenceRings:
         weighted[:, i, : half + 1] = weight / length * spectrum
         tables[:, i] = np.fft.irfft(weighted[:, i], n_angles, axis=1) * n_angles
     first_ring, lost, norm = _cut_harmonics(energy)
+    # With many references each of these arrays is large: none lives longer than it must.
+    del energy
     # One sample stands for at most sample_weights square pixels of independent noise.
     area = float((rings.sample_weights * rings.lengths).sum())
     noise = np.sqrt(rings.sample_weights.max() / area)
     matrices = [
-        np.stack([weighted[:, ring:, k].real, weighted[:, ring:, k].imag], axis=1)
+        np.stack([part[:, ring:, k] for part in (weighted.real, weighted.imag)], axis=1)
+        .astype(np.float32)
         for k, ring in enumerate(first_ring)
     ]
     sizes = [matrix.size for matrix in matrices]
     return ReferenceRings(
-        spectra=np.concatenate([matrix.ravel() for matrix in matrices]).astype(np.float32),
+        spectra=np.concatenate([matrix.ravel() for matrix in matrices]),
         first_ring=first_ring,
         starts=np.concatenate(([0], np.cumsum(sizes)[:-1])).astype(np.int64),
         tables=tables,
