@@ -11,7 +11,7 @@ from pwem.protocols import ProtClassify2D
 from pyworkflow import BETA
 
 from cryoralib_plugin.contract.align2d import MultireferenceConfig
-from cryoralib_plugin.scipion.align2d_protocol import Align2DProtocol
+from cryoralib_plugin.scipion.align2d_protocol import PARTICLES, REFERENCES, Align2DProtocol
 from cryoralib_plugin.scipion.convert import write_averages, write_particles
 
 
@@ -62,11 +62,11 @@ class CryoRalibProtMultirefAlign2D(Align2DProtocol, ProtClassify2D):
         )
         self._add_parameters(form)
 
-    def _write_input(self):
-        write_particles(self.inputParticles.get(), self.star_file, self.image_folder)
+    def _write_input(self, folder):
+        write_particles(self.inputParticles.get(), folder / PARTICLES, self.image_folder)
         references = self.inputReferences.get()
         if references is not None:
-            write_averages(references, self._getExtraPath("references.mrcs"))
+            write_averages(references, folder / REFERENCES)
 
     def particles_pointer(self):
         return self.inputParticles
@@ -84,7 +84,7 @@ class CryoRalibProtMultirefAlign2D(Align2DProtocol, ProtClassify2D):
     def files(self):
         if self.inputReferences.get() is None:
             return {}
-        return {"references_file": self._getExtraPath("references.mrcs")}
+        return {"references_file": str(self.input_dir / REFERENCES)}
 
     def _more_problems(self, config):
         found = []

@@ -11,7 +11,7 @@ from pwem.protocols import ProtAlign2D
 from pyworkflow import BETA
 
 from cryoralib_plugin.contract.align2d import ReferenceFreeConfig
-from cryoralib_plugin.scipion.align2d_protocol import Align2DProtocol
+from cryoralib_plugin.scipion.align2d_protocol import PARTICLES, Align2DProtocol
 from cryoralib_plugin.scipion.convert import write_classes, write_particles
 
 
@@ -55,9 +55,9 @@ class CryoRalibProtRefFreeAlign2D(Align2DProtocol, ProtAlign2D):
         """Whether the input is a set of classes."""
         return isinstance(self.inputParticles.get(), SetOfClasses2D)
 
-    def _write_input(self):
+    def _write_input(self, folder):
         write = write_classes if self.has_classes() else write_particles
-        write(self.inputParticles.get(), self.star_file, self.image_folder)
+        write(self.inputParticles.get(), folder / PARTICLES, self.image_folder)
 
     def particles_pointer(self):
         source = self.inputParticles

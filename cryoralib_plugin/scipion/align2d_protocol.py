@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
 import shutil
@@ -24,6 +25,7 @@ from .hardware import layout_for, this_machine
 from .launch import run_alignment
 
 HARDWARE = "useMyHardware"
+PARTICLES, REFERENCES = "particles.star", "references.mrcs"
 
 _NOT_OF_THE_RESULT = (
     "backend", "gpus", "threads", "batch_size", "memory_gib", "expected_ranks", "resume", "cache",
@@ -72,9 +74,19 @@ class Align2DProtocol(EMProtocol):
         self._insertFunctionStep(self.createOutputStep, identity, digest, needsGPU=False)
 
     def convertInputStep(self, identity: str) -> None:
-        """Write the particles for the engine; results of other particles are removed."""
-        shutil.rmtree(self.run_dir, ignore_errors=True)
-        self._write_input()
+        """Write the particles for the engine; results of other particles are removed.
+
+        The step is repeated whenever the input's database was touched, which a copy of the
+        project does too: results are kept where the particles turn out to be the same.
+        """
+        fresh = Path(self._getExtraPath("input_new"))
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        self._write_input(fresh)
+        if not _same_files(fresh, self.input_dir):
+            shutil.rmtree(self.run_dir, ignore_errors=True)
+        shutil.rmtree(self.input_dir, ignore_errors=True)
+        fresh.rename(self.input_dir)
 
     def alignStep(self, identity: str, digest: str) -> None:
         """Run the alignment; go on from the last whole iteration if there is one."""
@@ -113,8 +125,8 @@ class Align2DProtocol(EMProtocol):
 
     # --- what the protocols define ------------------------------------------------------------
 
-    def _write_input(self) -> None:
-        """Write `star_file` and whatever else the program reads."""
+    def _write_input(self, folder: Path) -> None:
+        """Write PARTICLES, and whatever else the program reads, into a folder."""
         raise NotImplementedError
 
     def particles_pointer(self) -> Any:
@@ -141,9 +153,9 @@ class Align2DProtocol(EMProtocol):
         return Path(self._getExtraPath("run"))
 
     @property
-    def star_file(self) -> Path:
-        """The particles as the engine reads them."""
-        return Path(self._getExtraPath("particles.star"))
+    def input_dir(self) -> Path:
+        """What the engine reads: the particles, and references if there are any."""
+        return Path(self._getExtraPath("input"))
 
     @property
     def image_folder(self) -> Path:
@@ -163,7 +175,7 @@ class Align2DProtocol(EMProtocol):
         return config_of(
             self,
             self.config_class,
-            particles_file=str(self.star_file),
+            particles_file=str(self.input_dir / PARTICLES),
             output_dir=str(self.run_dir),
             **self.files(),
         )
@@ -246,6 +258,16 @@ class Align2DProtocol(EMProtocol):
 
     def _citations(self) -> List[str]:
         return ["Chung2020"]
+
+
+def _same_files(first: Path, second: Path) -> bool:
+    """Whether two folders hold the same files, byte for byte."""
+    if not second.is_dir():
+        return False
+    names = sorted(path.name for path in first.iterdir())
+    if names != sorted(path.name for path in second.iterdir()):
+        return False
+    return all(filecmp.cmp(first / name, second / name, shallow=False) for name in names)
 
 
 def _add_hardware_field(form: params.Form) -> None:

@@ -50,14 +50,15 @@ def main(words: List[str]) -> int:
     )
     parser.add_argument("--ranks", type=int, default=1, help="MPI processes of the alignments")
     arguments = parser.parse_args(words)
-    pictures = run_demo(arguments.output, n_ranks=arguments.ranks)
+    output = arguments.output.resolve()  # the project becomes the working directory
+    pictures = run_demo(output, n_ranks=arguments.ranks)
     logger.info("The pictures and a page that explains them:")
     for page in pictures:
         logger.info("    %s", page)
     logger.info(
         "Open the project in Scipion: %s -m cryoralib_plugin scipion project %s",
         sys.executable,
-        pictures[0].resolve().relative_to(arguments.output.resolve()).parts[0],
+        pictures[0].resolve().relative_to(output).parts[0],
     )
     return 0
 

@@ -8,7 +8,7 @@ import re
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import List
+from typing import Dict, List
 
 import pwem
 import pyworkflow.utils as pwutils
@@ -20,6 +20,11 @@ CRYORALIB_PYTHON = "CRYORALIB_PYTHON"
 CRYORALIB_GPU_PACKAGE = "CRYORALIB_GPU_PACKAGE"
 DISTRIBUTION = "scipion-em-cryoralib"
 ENGINE = "cryoralib"
+
+_BARE_REQUIREMENTS = (
+    "numpy", "scipy", "pandas", "mrcfile", "starfile", "h5py", "numba", "threadpoolctl", "mpi4py",
+    "mpich",
+)  # fmt: skip
 
 # Open MPI refuses to run as root and with more ranks than cores unless told otherwise; MPICH
 # ignores these. A value of the site wins.
@@ -111,13 +116,13 @@ class Plugin(pwem.Plugin):
     def defineBinaries(cls, env):
         """Offer an environment of the engine's own, made with venv and pip (no conda)."""
         source = _install_source()
-        packages = " ".join(f"'{name}'" for name in engine_requirements())
-        extra = " ".join(f"'{name}'" for name in cls.getVar(CRYORALIB_GPU_PACKAGE, "").split())
+        wanted = engine_requirements(cls.getVar(CRYORALIB_GPU_PACKAGE, ""))
+        packages = " ".join(f"'{name}'" for name in wanted)
         pip = "env/bin/python -m pip install"
         commands = [
             f"{sys.executable} -m venv env",
             f"{pip} -U pip",
-            f"{pip} {packages} {extra}",
+            f"{pip} {packages}",
             # Without its dependencies: Scipion's pins would hold back NumPy and CuPy.
             f"{pip} --no-deps {source}",
             "env/bin/python -m cryoralib_plugin --version > installed.txt",
@@ -132,24 +137,29 @@ class Plugin(pwem.Plugin):
         )
 
 
-def engine_requirements() -> List[str]:
-    """What the engine needs beside Scipion, as pip names it, from the installed distribution.
+def engine_requirements(gpu_package: str) -> List[str]:
+    """What the engine needs beside Scipion, as pip names it, with a GPU's libraries if asked for.
 
-    Falls back to the bare list for a checkout on PYTHONPATH, which has no metadata.
+    It is what the installed distribution declares; a checkout on PYTHONPATH, which declares
+    nothing, gets the bare names.
     """
     try:
         declared = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
-        declared = []
-    wanted = [
-        line.split(";")[0].strip()
-        for line in declared
-        if re.search(r"extra == .(engine|mpi).", line)
+        return [*_BARE_REQUIREMENTS, *gpu_package.split()]
+    by_extra: Dict[str, List[str]] = {}
+    for line in declared:
+        requirement, _, marker = line.partition(";")
+        extra = re.search(r"extra == .(\w+).", marker)
+        by_extra.setdefault(extra.group(1) if extra else "", []).append(requirement.strip())
+    extras = ["", "engine", "mpi"]
+    extras += [
+        name
+        for name, lines in by_extra.items()
+        if gpu_package and any(re.match(re.escape(gpu_package) + r"\b", line) for line in lines)
     ]
-    return wanted or [
-        "numpy", "scipy", "pandas", "mrcfile", "starfile", "h5py", "numba", "mpi4py", "mpich",
-        "tqdm",
-    ]  # fmt: skip
+    found = [line for name in extras for line in by_extra.get(name, [])]
+    return [line for line in found if not line.startswith("scipion")]
 
 
 def _import_folder() -> Path:

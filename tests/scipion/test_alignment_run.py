@@ -2,6 +2,7 @@
 """A real project from a STAR file to aligned classes, and what happens when a run is broken off."""
 
 import os
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -174,6 +175,20 @@ class TestAlignmentRun(ProjectTest):
         self.assertTrue(protocol._can_resume(protocol.config()))
         protocol.nClasses.set(5)
         self.assertFalse(protocol._can_resume(protocol.config()))
+
+    def test_zzz_results_are_kept_for_the_same_particles_only(self):
+        paths = ResultPaths(self.classified.run_dir)
+        reached = paths.last_iteration()
+        before = self.classified._input_identity()
+        database = self.imported.outputParticles.getFileName()
+        os.utime(database, (1, 1))
+        self.assertNotEqual(self.classified._input_identity(), before)
+        self.classified.convertInputStep("touched")
+        self.assertEqual(paths.last_iteration(), reached)
+        with sqlite3.connect(database) as connection:
+            connection.execute("UPDATE Objects SET enabled = 0 WHERE id = 3")
+        self.classified.convertInputStep("changed")
+        self.assertIsNone(paths.last_iteration())
 
     @staticmethod
     def _kill_after(paths, iteration, seconds=60):

@@ -134,8 +134,17 @@ class TestPlugin(unittest.TestCase):
         self.assertIn("--no-deps", command)
         self.assertNotIn("conda", command)
         self.assertNotIn("scipion-pyworkflow", command)
-        for package in ("numba", "mpi4py", "cupy"):
+        for package in ("numba", "mpi4py", "cupy-cuda12x"):
             self.assertIn(package, command)
+        declared = ["numpy>=1.26", "scipion-em>=3.11", 'numba>=0.59; extra == "engine"',
+                    'cupy-cuda13x>=13; extra == "cuda13"', 'nvidia-cublas; extra == "cuda13"',
+                    'cupy-cuda12x>=13; extra == "cuda12"', 'pytest; extra == "test"']  # fmt: skip
+        with mock.patch.object(plugin_module.metadata, "requires", return_value=declared):
+            self.assertEqual(
+                plugin_module.engine_requirements("cupy-cuda13x"),
+                ["numpy>=1.26", "numba>=0.59", "cupy-cuda13x>=13", "nvidia-cublas"],
+            )
+            self.assertEqual(plugin_module.engine_requirements(""), ["numpy>=1.26", "numba>=0.59"])
         self.assertFalse(options["default"])
         self.assertEqual(targets, ["installed.txt"])
         self.assertTrue(self.plugin.engine_folder().startswith(pwem.Config.EM_ROOT))
