@@ -132,3 +132,23 @@ def test_a_full_disk_leaves_the_last_iteration_whole(start, undisturbed, tmp_pat
     assert files.read_status()["state"] == "failed"
     finish(start(0, folder, "--resume"))
     assert_same_results(folder, undisturbed)
+
+
+def test_a_rank_that_fails_ends_the_run_with_its_message(ranks, particles, tmp_path):
+    program = tmp_path / "fails.py"
+    program.write_text(
+        "import os, sys\n"
+        "from cryoralib_plugin import cli\n"
+        "from cryoralib_plugin.align2d import expectation\n"
+        "def broken(*given, **more):\n"
+        "    raise ValueError('particle 55 is odd')\n"
+        "if os.environ['PMI_RANK'] == '1':\n"
+        "    expectation.match_rings = broken\n"
+        "sys.exit(cli.main(sys.argv[1:]))\n"
+    )
+    words = "mra --n-classes 4 --outer-radius-px 18 --shift-range-px 2 --output-dir".split()
+    folder = tmp_path / "run"
+    done = ranks.run(3, [program, *words, folder, "--particles-file", particles])
+    assert done.returncode != 0
+    assert "particle 55 is odd" in done.stderr
+    assert RunFiles(ResultPaths(folder)).read_status()["state"] != "finished"
