@@ -129,9 +129,9 @@ def bandpass(
     side_angst = box_size_px * pixel_size_angst
     response = xp.ones(ring.shape)
     if lowpass_angst > 0.0:
-        response = response * (1.0 - _cosine_step(ring, side_angst / lowpass_angst))
+        response = response * (1.0 - cosine_step(ring, side_angst / lowpass_angst))
     if highpass_angst > 0.0:
-        response = response * _cosine_step(ring, side_angst / highpass_angst)
+        response = response * cosine_step(ring, side_angst / highpass_angst)
     return response.astype(xp.float32)
 
 
@@ -198,7 +198,7 @@ def fourier_crop(images: Any, box_size_px: int) -> Any:
     return backward(cropped * phase, new)
 
 
-def _cosine_step(ring: Any, edge: float) -> Any:
+def cosine_step(ring: Any, edge: float) -> Any:
     """Return 0 well below ``edge``, 1 well above, one half at it; all in Fourier pixels."""
     xp = namespace_of(ring)
     half_width = min(2.0, max(edge, 1e-6))

@@ -1,20 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Maps made of Gaussians, whose transforms are known, through boxes, bands and back."""
+"""Maps made of Gaussians, whose transforms are known, through transforms, boxes and voxels."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from cryoralib_plugin.fourier.volumes import (
+from cryoralib_plugin.fourier.maps import (
     backward_centred,
-    band_of_volume,
-    band_radius,
     forward_centred,
-    gridding_correction,
     resample_volume,
     resize_box,
-    volume_of_band,
 )
 
 CENTRES = np.array([[0.0, 0.0, 0.0], [3.25, -2.0, 1.5], [-4.0, 1.0, 5.0]])
@@ -77,53 +73,9 @@ def test_resampling_gives_the_map_on_the_other_voxels(box, new):
     np.testing.assert_allclose(found, expected, atol=2e-4 * expected.max())
 
 
-@pytest.mark.parametrize("box, padding", [(32, 1), (32, 2), (33, 2), (24, 3)])
-def test_a_band_holds_the_map_and_reading_and_writing_are_corrected_for_once_each(box, padding):
-    volume = gaussians(box, sigma=2.0)
-    radius = ((padding * box - 1) // 2 - 1) // padding
-    interpolated_twice = volume * gridding_correction(box, padding) ** 2
-    band = band_of_volume(interpolated_twice, max_radius_px=radius, padding_factor=padding)
-    again = volume_of_band(band, box, padding_factor=padding)
-    np.testing.assert_allclose(again, volume, atol=1e-4 * volume.max())
-
-
-def test_a_band_is_the_transform_on_the_finer_grid(xp):
-    box, radius = 32, 6
-    volume = gaussians(box) * gridding_correction(box, 2)
-    band = band_of_volume(xp.asarray(volume), max_radius_px=radius, padding_factor=2)
-    k = np.arange(-13, 14) / 2
-    expected = transform(k[13:], k[:, None], k[:, None, None], box)
-    assert band.shape == (27, 27, 14)
-    np.testing.assert_allclose(np.asarray(band.tolist()), expected, atol=1e-6)
-    np.testing.assert_allclose(
-        np.asarray(band_radius(13, 2, xp).tolist()),
-        np.sqrt(k[13:] ** 2 + k[:, None] ** 2 + k[:, None, None] ** 2),
-    )
-
-
-def test_interpolating_the_padded_transform_multiplies_the_map_by_the_correction():
-    # Trilinear interpolation half-way between terms of the padded transform, in one dimension.
-    box, padding = 16, 2
-    position, coarse = 6, np.arange(-200, 200) / padding
-    fine = np.arange(-60.0, 60.0, 0.125)
-    wave = np.exp(-2j * np.pi * coarse * position / box)
-    interpolated = np.interp(fine, coarse, wave.real) + 1j * np.interp(fine, coarse, wave.imag)
-    amplitude = (interpolated * np.exp(2j * np.pi * fine * position / box)).mean().real
-    c = box // 2
-    assert gridding_correction(box, padding)[c, c, c + position] == pytest.approx(
-        amplitude, rel=0.02
-    )
-
-
-def test_what_is_no_map_or_band_is_refused():
+def test_what_is_no_map_is_refused():
     with pytest.raises(ValueError, match="a map must be a cube.*\\(4, 4, 5\\)"):
         resize_box(np.zeros((4, 4, 5)), 8)
-    with pytest.raises(ValueError, match="between 1 and 15 px in a box of 32 px.* 16 px"):
-        band_of_volume(np.zeros((32, 32, 32)), max_radius_px=16)
-    with pytest.raises(ValueError, match="padding factor must be 1, 2, 3 .* 0"):
-        band_of_volume(np.zeros((32, 32, 32)), max_radius_px=3, padding_factor=0)
-    with pytest.raises(ValueError, match="M below 4, but its shape is \\(11, 11, 6\\)"):
-        volume_of_band(np.zeros((11, 11, 6), complex), 4, padding_factor=2)
     with pytest.raises(ValueError, match="at least 1 px, but it is 0 px"):
         resize_box(np.zeros((4, 4, 4)), 0)
     with pytest.raises(ValueError, match="at least 2 px, but it is 1 px"):
