@@ -81,45 +81,47 @@ def conical_area_ratio(curves: Any, threshold: float = 0.143) -> float:
     return min(areas) / max(areas) if max(areas) > 0.0 else 0.0
 
 
-def sampling_of_directions(views: Any, directions: Any, weights: Any = None) -> Any:
-    """Return how densely central slices sample Fourier space along directions, (m,) float64.
+def slices_through(
+    views: Any, directions: Any, *, radius_px: float = 50.0, weights: Any = None
+) -> Any:
+    """Return how many central slices pass within half a voxel of points on a shell, (m,) float64.
 
-    1 is the density of evenly spread views. The slice of view v holds the frequencies at right
-    angles to v. As a slice is ``1 / r`` of a radian wide at radius r, the density is taken over a
-    band of sines, ``|d v| < 1/8``, which holds 1/8 of all even views.
+    The slice of view v holds the frequencies at right angles to v, so it passes through direction d
+    at radius r if ``|d v| r < 1/2``.
 
     Parameters
     ----------
-    views : (n, 3) float, unit: `rotations.view_directions`, with symmetry mates where there are.
-    directions : (m, 3) float, unit.
+    views : (n, 3) float, unit
+        `rotations.view_directions`, with those of all symmetry mates.
+    directions : (m, 3) float, unit, evenly spread over the sphere or half of it.
+    radius_px : r of the shell, Fourier pixels.
     weights : (n,) float; None counts every view once.
     """
     xp = namespace_of(views, directions)
     share = xp.ones(len(views)) if weights is None else weights.astype(xp.float64)
-    density = xp.zeros(len(directions))
+    counts = xp.zeros(len(directions))
     for row, direction in enumerate(directions):
-        density[row] = share[xp.abs(views @ direction) < _BAND].sum()
-    return density / (_BAND * share.sum())
+        counts[row] = share[xp.abs(views @ direction) * radius_px < 0.5].sum()
+    return counts
 
 
-def sampling_compensation(sampling: Any) -> float:
-    """Return SCF* of the sampling along evenly spread directions: 1 is even, 0 leaves most unseen.
+def sampling_compensation(counts: Any) -> float:
+    """Return SCF*, how evenly views sample Fourier space: 1 is even, near 0 leaves much unseen.
 
-    ``1 / mean(1 / s)`` of the sampled directions, times the share of those that are sampled.
-    (Baldwin and Lyumkis, Prog. Biophys. Mol. Biol. 150, 160 (2020); below 0.81 they call a set
-    of views anisotropic.)
+    ``1 / SCF* = mean(s) [mean(1 / s) + f / (2 (1 - f))]``, s the counts, the mean of 1 / s over
+    directions with any, f the share of those without (Baldwin and Lyumkis, Prog. Biophys. Mol.
+    Biol. 160, 53 (2021), and their published program; below 0.81 views are called anisotropic).
+    It depends a little on the radius, 50 px there, and on the number of views.
 
     Parameters
     ----------
-    sampling : (m,) float, of `sampling_of_directions`.
+    counts : (m,) float, of `slices_through`.
     """
-    seen = sampling[sampling > 0.0]
+    seen = counts[counts > 0.0]
     if len(seen) == 0:
         return 0.0
-    return float(len(seen) / (1.0 / seen).mean() / len(sampling))
-
-
-_BAND = 0.125
+    unseen = 1.0 - len(seen) / len(counts)
+    return float(1.0 / (counts.mean() * ((1.0 / seen).mean() + 0.5 * unseen / (1.0 - unseen))))
 
 
 def _frequency_vectors(box_size_px: int, xp: Any) -> Any:

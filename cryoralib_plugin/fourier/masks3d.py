@@ -17,7 +17,7 @@ from cryoralib_plugin.arrays import device_of, namespace_of
 from .maps import check_cube
 from .shells import lowpass_volume
 
-_NOISE_LEVEL = 5.0
+_NOISE_LEVEL = 3.0
 """Outline of the automatic mask, in standard deviations of the filtered solvent."""
 
 _WEAKEST = 0.1
@@ -81,9 +81,9 @@ def automatic_mask(
 ) -> np.ndarray:
     """Return a soft mask that follows the molecule, (N, N, N) float32.
 
-    The map is filtered; what stands out from the solvent outside the sphere by five standard
-    deviations, and is not weaker than a tenth of the molecule's core, is kept where it is
-    connected, extended and given a soft edge.
+    The map is filtered; what stands out from the solvent outside the sphere by three standard
+    deviations, and is not weaker than a tenth of the molecule's core, is kept unless it is a small
+    speck, extended and given a soft edge.
 
     Parameters
     ----------
@@ -113,12 +113,12 @@ def automatic_mask(
     # 1.4826 times the median deviation is the standard deviation of normal noise, whatever
     # bits of neighbours reach into the solvent.
     noise = 1.4826 * np.median(np.abs(level[solvent]))
-    core = np.quantile(level[sphere], 0.995)
+    pit, core = np.quantile(level[sphere], [0.005, 0.995])
     inside = sphere & (level > max(_NOISE_LEVEL * noise, _WEAKEST * core))
-    if not inside.any() or core <= 0.0:
+    if not inside.any() or core <= -pit:
         raise ValueError(
-            "nothing in the map stands out from its solvent, so no mask can be drawn around it: "
-            "use a sphere, or check that protein is bright"
+            "nothing in the map stands out from its solvent as bright, so no mask can be drawn "
+            "around it: use a sphere, or invert the contrast if protein is dark"
         )
     parts, n_parts = scipy.ndimage.label(inside)
     sizes = np.bincount(parts.ravel(), minlength=n_parts + 1)

@@ -10,7 +10,7 @@ from cryoralib_plugin.fourier.directional_fsc import (
     conical_area_ratio,
     conical_fsc,
     sampling_compensation,
-    sampling_of_directions,
+    slices_through,
 )
 from cryoralib_plugin.fourier.frc import resolution_from_curve
 from cryoralib_plugin.fourier.fsc import fsc, last_shell_above, masked_fsc, randomise_phases
@@ -164,17 +164,30 @@ def test_the_area_ends_where_the_curve_falls():
     assert conical_area_ratio(np.zeros((2, 5))) == 0.0
 
 
-def test_even_views_sample_evenly_and_one_view_leaves_most_unseen():
-    directions = directions_of_pixels(4)
-    even = sampling_of_directions(directions_of_pixels(16), directions)
-    np.testing.assert_allclose(even, 1.0, atol=0.1)
-    assert sampling_compensation(even) > 0.98
-    top = sampling_of_directions(np.array([[0.0, 0.0, 1.0]]), directions)
-    assert (top[np.abs(directions[:, 2]) > 0.2] == 0).all()
-    assert sampling_compensation(top) < 0.2 * sampling_compensation(even) * 10
-    side = directions_of_pixels(16)
-    side = side[np.abs(side[:, 2]) < 0.1]
-    assert sampling_of_directions(side, np.array([[0.0, 0.0, 1.0]]))[0] > 5
+def test_even_views_sample_evenly():
+    directions, views = directions_of_pixels(4), directions_of_pixels(16)
+    counts = slices_through(views, directions, radius_px=10)
+    # A band of |sine| < 1/20 holds 1/20 of all views.
+    np.testing.assert_allclose(counts, len(views) / 20, rtol=0.2)
+    assert sampling_compensation(counts) > 0.98
+    doubled = slices_through(views, directions, radius_px=10, weights=np.full(len(views), 2.0))
+    np.testing.assert_allclose(doubled, 2 * counts)
+
+
+def test_side_views_sample_the_axis_most_and_top_views_leave_most_unseen():
+    directions = directions_of_pixels(8)
+    angle = np.linspace(0, 2 * np.pi, 2000, endpoint=False)
+    side = np.stack([np.cos(angle), np.sin(angle), np.zeros(2000)], axis=1)
+    counts = slices_through(side, directions)
+    # Density 1 / (pi sine of the angle to z): SCF is 1 / (<s> <1 / s>) = (2 / pi)(4 / pi), 0.81.
+    steep = np.abs(directions[:, 2]) < 0.99
+    expected = 2000 / (50 * np.pi * np.sqrt(1 - directions[:, 2] ** 2))
+    np.testing.assert_allclose(counts[steep], expected[steep], rtol=0.35)
+    assert sampling_compensation(counts) == pytest.approx(8 / np.pi**2, abs=0.03)
+    top = slices_through(np.array([[0.0, 0.0, 1.0]]).repeat(2000, axis=0), directions)
+    assert (top[np.abs(directions[:, 2]) > 0.01] == 0).all()
+    assert sampling_compensation(top) < 0.02
+    assert sampling_compensation(np.zeros(5)) == 0.0
 
 
 def test_what_cannot_be_correlated_is_refused():
