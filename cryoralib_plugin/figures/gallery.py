@@ -150,7 +150,9 @@ def _draw_class(
     axes: Axes, image: np.ndarray, classes: ClassTable, row: int, radius_px: float | None
 ) -> None:
     low, high = grey_range(image, radius_px)
-    axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="antialiased", origin="upper")
+    axes.imshow(
+        image, cmap="gray", vmin=low, vmax=high, interpolation="antialiased", origin="upper"
+    )
     axes.set_xticks([])
     axes.set_yticks([])
     number, members = int(classes.number[row]), int(classes.n_members[row])
