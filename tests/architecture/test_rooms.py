@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "figures": {"contract"},
     "report": {"contract", "io", "figures"},
     "system_packages": set(),
-    "doctor": {"contract", "system_packages"},
+    "doctor": {"_machine", "contract", "system_packages"},
     "_arguments": {"contract"},
     "_machine": set(),
     "scipion": {"contract"},
