@@ -72,33 +72,36 @@ def run_demo(
     reference_free: Dict[str, Any] = REFERENCE_FREE,
 ) -> List[Path]:
     """Run the four protocols in a new project below `output`; the report page of each alignment."""
-    project = _new_project(output)
+    project = new_project(output)
     began = time.monotonic()
-    simulation = _launch(project, "CryoRalibProtSimulateParticles", simulated)
-    imported = _launch(
+    simulation = launch(project, "CryoRalibProtSimulateParticles", simulated)
+    imported = launch(
         project,
         "CryoRalibProtImportStar",
         {"starFile": str(simulation.result("particles.star"))},
     )
-    classified = _launch(
+    classified = launch(
         project,
         "CryoRalibProtMultirefAlign2D",
         {**multireference, "numberOfMpi": n_ranks},
         inputParticles=(imported, "outputParticles"),
     )
-    aligned = _launch(
+    aligned = launch(
         project,
         "CryoRalibProtRefFreeAlign2D",
         {**reference_free, "numberOfMpi": n_ranks},
         inputParticles=(classified, "outputClasses"),
     )
-    pages = [_report(Path(run.getPath("extra", "run"))) for run in (classified, aligned)]
+    pages = [report(Path(run.getPath("extra", "run"))) for run in (classified, aligned)]
     logger.info("the project took %.0f s", time.monotonic() - began)
     return [Path(project.getPath()) / page for page in pages]
 
 
-def _new_project(output: Path) -> Any:
-    """A new project in the output folder; pyworkflow is imported with its variables set."""
+def new_project(output: Path, wanted: str = PROJECT) -> Any:
+    """A new project in the output folder, which becomes the present one.
+
+    pyworkflow is imported here: its variables must be set before.
+    """
     import pyworkflow as pw
     from pyworkflow.project import Manager
 
@@ -114,17 +117,17 @@ def _new_project(output: Path) -> Any:
     manager = Manager()
     # Scipion lists projects elsewhere by links in this folder, which it does not make for them.
     os.makedirs(manager.PROJECTS, exist_ok=True)
-    name, number = PROJECT, 1
+    name, number = wanted, 1
     while (output / name).exists() or os.path.lexists(manager.getProjectPath(name)):
         number += 1
-        name = f"{PROJECT}_{number}"
+        name = f"{wanted}_{number}"
     project = manager.createProject(name, location=str(output))
     os.chdir(project.getPath())
     logger.info("Scipion project %s in %s", name, output)
     return project
 
 
-def _launch(project: Any, name: str, values: Dict[str, Any], **inputs: Any) -> Any:
+def launch(project: Any, name: str, values: Dict[str, Any], **inputs: Any) -> Any:
     """Run one protocol to its end; inputs are (protocol, name of its output)."""
     import pyworkflow as pw
 
@@ -152,7 +155,7 @@ def _told(protocol: Any) -> List[str]:
     return [line for line in protocol.summary() if line.strip()]
 
 
-def _report(run_dir: Path) -> Path:
+def report(run_dir: Path) -> Path:
     """Draw the pictures of a run; its page."""
     subprocess.run(
         [sys.executable, "-m", "cryoralib_plugin", "report", str(run_dir)],
