@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How maps are made from particles, and what of them is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cryoralib_plugin.contract._param import param
+
+
+@dataclass(frozen=True)
+class MapMask:
+    """What belongs to the molecule and what is solvent."""
+
+    title: ClassVar[str] = "Mask"
+
+    particle_diameter_angst: float = param(
+        0.0,
+        label="Particle diameter",
+        help="Diameter of the circle around the particle: the mask of images and the sphere around "
+        "maps. 0: nine tenths of the box. The wizard shows it on an image.",
+        unit="A",
+        minimum=0.0,
+        maximum=100000.0,
+    )
+    map_mask: str = param(
+        "sphere",
+        label="Mask of the map",
+        help="sphere: of the particle's diameter. automatic: an outline that follows the map of "
+        "each round. given: the mask file.",
+        choices=("sphere", "automatic", "given"),
+    )
+    mask_in_global: bool = param(
+        False,
+        label="Mask in global search too",
+        help="Use the mask in the global stage already. Off: a sphere until poses are known well.",
+        expert=True,
+        when="map_mask != 'sphere'",
+    )
+    mask_extend_px: float = param(
+        3.0,
+        label="Extend mask by",
+        help="How far an automatic mask reaches beyond the outline of the molecule.",
+        unit="px",
+        minimum=0.0,
+        maximum=200.0,
+        expert=True,
+        when="map_mask == 'automatic'",
+    )
+    mask_edge_px: float = param(
+        6.0,
+        label="Soft edge",
+        help="Width of the raised cosine from 1 to 0, of images and of maps.",
+        unit="px",
+        minimum=0.0,
+        maximum=200.0,
+        expert=True,
+    )
+    mask_lowpass_angst: float = param(
+        15.0,
+        label="Outline at",
+        help="Resolution at which the outline of an automatic mask is drawn.",
+        unit="A",
+        minimum=1.0,
+        maximum=1000.0,
+        expert=True,
+        when="map_mask == 'automatic'",
+    )
+    flatten_solvent: bool = param(
+        True,
+        label="Flatten solvent",
+        help="Set the reference to zero outside the mask after every round.",
+        expert=True,
+    )
+    masked_fsc: bool = param(
+        True,
+        label="Resolution in the mask",
+        help="Measure the correlation of the half maps inside the mask, freed of the mask's own "
+        "part by randomising phases. Off: the half maps as they are.",
+        expert=True,
+    )
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """How particles are put together to maps, and what noise they are expected to have."""
+
+    title: ClassVar[str] = "Reconstruction"
+
+    padding_factor: int = param(
+        2,
+        label="Padding factor",
+        help="How much finer than the box Fourier space is sampled. 1 saves memory and loses "
+        "accuracy at the rim of the particle.",
+        minimum=1,
+        maximum=4,
+        expert=True,
+    )
+    weight_balancing: str = param(
+        "none",
+        label="Weight balancing",
+        help="none: sums are divided by their weights. stencil, fft: weights are refined until "
+        "sampling is even, with neighbouring terms or by transforms; the map hardly changes.",
+        choices=("none", "stencil", "fft"),
+        expert=True,
+    )
+    weight_floor: float = param(
+        0.001,
+        label="Lowest weight",
+        help="Weights are at least this share of the mean of their shell, so that no single term "
+        "that few particles touched becomes a wave through the whole map.",
+        minimum=0.0,
+        maximum=1.0,
+        expert=True,
+    )
+    join_halves_angst: float = param(
+        40.0,
+        label="Join halves to",
+        help="Half maps share what is coarser than this, so that they cannot drift apart.",
+        unit="A",
+        minimum=0.0,
+        maximum=10000.0,
+        expert=True,
+    )
+    join_halves_fsc: float = param(
+        0.95,
+        label="Join halves above FSC",
+        help="Half maps also share the shells up to which they correlate by at least this; 1 "
+        "switches it off.",
+        minimum=0.5,
+        maximum=1.0,
+        expert=True,
+    )
+    noise_by_group: bool = param(
+        True,
+        label="Noise by group",
+        help="Estimate the noise of each group of particles (rlnGroupNumber, or else the optics "
+        "group) on its own.",
+        expert=True,
+    )
+    norm_correction: bool = param(
+        True,
+        label="Norm correction",
+        help="Bring particles to a common noise level by what is left of them after the best "
+        "projection is subtracted; between one half and two.",
+        expert=True,
+    )
+    scale_correction: bool = param(
+        False,
+        label="Scale correction",
+        help="Fit the intensity of each group of particles to the map; between one fifth and five.",
+        expert=True,
+    )
+    recentre_map: bool = param(
+        False,
+        label="Recentre map",
+        help="Move the map by the mean shift of its particles after every round.",
+        expert=True,
+    )
