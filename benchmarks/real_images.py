@@ -3,7 +3,7 @@
 
     python benchmarks/real_images.py particles.star --outer-radius 24 [--classes 10] [--output DIR]
 
-Prints, as JSON, members and FRC 0.5 resolution of every class of both runs, largest first, and
+Prints, as JSON, members and resolution (FRC 0.5) of every class of both runs, largest first, and
 the seconds each protocol took. The bound: at K = 10 at least 8 classes alive, and 20 A or better
 for the five largest.
 """
@@ -11,6 +11,7 @@ for the five largest.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import sys
@@ -21,6 +22,22 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from cryoralib_plugin.scipion.environment import scipion_environment
+
+
+def resolution_at_half(frc_csv: Path) -> "dict[int, float]":
+    """The resolution, in angst, of the last ring of each class before its FRC falls below 0.5."""
+    found: "dict[int, float]" = {}
+    fallen = set()
+    with open(frc_csv, newline="", encoding="utf-8") as table:
+        for row in csv.DictReader(table):
+            number, ring = int(row["class"]), int(row["ring"])
+            if ring == 0 or number in fallen:
+                continue
+            if float(row["frc"] or 0.0) < 0.5:
+                fallen.add(number)
+            else:
+                found[number] = round(float(row["resolution_angst"]), 1)
+    return found
 
 
 def main() -> None:
@@ -34,6 +51,7 @@ def main() -> None:
     star_file = arguments.star_file.resolve()
     os.environ.update(scipion_environment(arguments.output.resolve() / "scipion", isolated=True))
 
+    from cryoralib_plugin.contract.results import ResultPaths
     from cryoralib_plugin.scipion.demo import launch, new_project, report
     from cryoralib_plugin.scipion.outputs import read_run
 
@@ -61,9 +79,11 @@ def main() -> None:
         inputParticles=(classified, "outputClasses"),
     )
     for name, protocol in (("mra", classified), ("rfa", aligned)):
+        paths = ResultPaths(protocol.run_dir)
+        halves = resolution_at_half(paths.frc_csv(paths.last_iteration()))
         found = sorted(read_run(protocol.run_dir).classes, key=lambda known: -known.n_members)
         record["classes"][name] = [
-            (known.n_members, round(known.resolution_angst, 1)) for known in found
+            f"{known.n_members} particles, {halves.get(known.number)} A" for known in found
         ]
         page = Path(project.getPath()) / report(protocol.run_dir)
         record.setdefault("pages", []).append(str(page))
