@@ -24,19 +24,21 @@ sys.path.insert(0, str(REPOSITORY))
 from cryoralib_plugin.scipion.environment import scipion_environment
 
 
-def resolution_at_half(frc_csv: Path) -> "dict[int, float]":
-    """The resolution, in angst, of the last ring of each class before its FRC falls below 0.5."""
-    found: "dict[int, float]" = {}
-    fallen = set()
+def resolution_at_half(frc_csv: Path) -> dict[int, float]:
+    """Where the FRC of each class first falls below 0.5, in angst; between rings linear."""
+    found: dict[int, float] = {}
+    last: dict[int, tuple[float, float]] = {}
     with open(frc_csv, newline="", encoding="utf-8") as table:
         for row in csv.DictReader(table):
             number, ring = int(row["class"]), int(row["ring"])
-            if ring == 0 or number in fallen:
+            if ring == 0 or number in found:
                 continue
-            if float(row["frc"] or 0.0) < 0.5:
-                fallen.add(number)
-            else:
-                found[number] = round(float(row["resolution_angst"]), 1)
+            frequency, value = 1.0 / float(row["resolution_angst"]), float(row["frc"] or 0.0)
+            if value < 0.5 and number in last:
+                before, above = last[number]
+                share = (above - 0.5) / (above - value)
+                found[number] = round(1.0 / (before + share * (frequency - before)), 1)
+            last[number] = (frequency, value)
     return found
 
 
