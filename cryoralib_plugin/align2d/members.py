@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from typing import Any, Callable, Optional, Tuple
 
 import numpy as np
@@ -125,20 +125,17 @@ def sum_members(task: Task, assignments: Assignments, chosen: np.ndarray) -> Cla
     return task.device.to_host(sums)
 
 
-def with_moved_members(
-    task: Task, sums: ClassSums, before: Assignments, after: Assignments
-) -> ClassSums:
-    """Return the sums after some particles went to other classes: integers, so exactly."""
+def move_members(task: Task, sums: ClassSums, before: Assignments, after: Assignments) -> None:
+    """Let some particles go to other classes: integers, changed in place, so exact."""
     moved = np.flatnonzero(before.reference != after.reference)
     if not len(moved):
-        return sums
-    taken, given = sum_members(task, before, moved), sum_members(task, after, moved)
-    return replace(
-        sums,
-        images=sums.images - taken.images + given.images,
-        counts=sums.counts - taken.counts + given.counts,
-        ctf_power=sums.ctf_power - taken.ctf_power + given.ctf_power,
-    )
+        return
+    for change, assignments in ((np.subtract, before), (np.add, after)):
+        members = sum_members(task, assignments, moved)
+        for field in fields(ClassSums):
+            total = getattr(sums, field.name)
+            change(total, getattr(members, field.name), out=total)
+        del members  # as large as the sums: never two of them
 
 
 def _taking_part(task: Task) -> np.ndarray:

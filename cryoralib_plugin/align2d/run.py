@@ -15,7 +15,7 @@ from cryoralib_plugin.align2d.members import (
     Matcher,
     match_and_sum,
     matched_with,
-    with_moved_members,
+    move_members,
 )
 from cryoralib_plugin.align2d.progress import Progress, Stopwatch
 from cryoralib_plugin.align2d.record import write_iteration, write_quarantine
@@ -137,19 +137,18 @@ def _matched(
         if step.balanced:
             reference = balanced_classes(scores, task.comm)
             balanced = matched_with(task, matcher, now, reference)
-            now, sums = balanced, with_moved_members(task, sums, now, balanced)
-        return _with_rules(task, step, now, sums)
+            move_members(task, sums, now, balanced)
+            now = balanced
+        return _with_rules(task, step, now, sums), sums
 
 
-def _with_rules(
-    task: Task, step: Step, now: Assignments, sums: ClassSums
-) -> Tuple[Assignments, ClassSums]:
-    """Fill empty classes again, unless the classes are the result of the run."""
+def _with_rules(task: Task, step: Step, now: Assignments, sums: ClassSums) -> Assignments:
+    """Fill empty classes again and change the sums, unless the classes are the run's result."""
     averages = task.config.averages
     sizes = task.comm.sum(sums.counts).sum(axis=1)
     few = sizes < averages.minimum_class_size
     if step.is_last or task.n_classes == 1 or task.candidates is not None or not few.any():
-        return now, sums
+        return now
     logger.info("iteration %d: %d classes are empty", step.iteration, int(few.sum()))
     everyone = task.comm.gather_rows(now)
     reference = None
@@ -165,7 +164,8 @@ def _with_rules(
             iteration=step.iteration,
         )
     refilled = replace(now, reference=task.comm.broadcast(reference)[task.rows])
-    return refilled, with_moved_members(task, sums, now, refilled)
+    move_members(task, sums, now, refilled)
+    return refilled
 
 
 def _moved(task: Task, now: Assignments, centre_px: np.ndarray) -> Poses2D:

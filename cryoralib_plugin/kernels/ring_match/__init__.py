@@ -81,7 +81,9 @@ def prepare_references(averages: Any, plan: MatchPlan, *, normalise: bool) -> Re
 
     host = averages.get() if device_of(averages=averages) == "cuda" else np.asarray(averages)
     samples = resample_polar(host, np.zeros((len(host), 2)), plan.rings)
-    return build_references(normalised(samples, plan.rings) if normalise else samples, plan.rings)
+    if normalise:
+        samples = normalised(samples, plan.rings)
+    return build_references(samples, plan.rings)
 
 
 def match_rings(

@@ -71,9 +71,12 @@ def _tables(references: ReferenceRings, plan: MatchPlan, box: int, widest: int):
     layout = plan.rings
     n_lanes, n_harmonics = plan.n_shifts, references.n_harmonics
     lengths, first, counts = _ring_groups(layout, n_lanes)
-    matrices = [dft_matrices(int(length), n_harmonics) for length in lengths]
+    different, kind = np.unique(lengths, return_inverse=True)
+    matrices = [dft_matrices(int(length), n_harmonics) for length in different]
     flat = np.concatenate([matrix.ravel() for group in matrices for matrix in group])
     shapes = np.array([[matrix.shape for matrix in group] for group in matrices], dtype=np.int64)
+    entries = shapes.prod(axis=2).sum(axis=1)
+    coefficients, shapes = (np.cumsum(entries) - entries)[kind], shapes[kind]
     fractions, boxes, lane_of_shift = plan.tiles
     margin = int(np.ceil(np.abs(plan.shift_grid_px).max())) + 2
     side = box + 2 * margin
@@ -87,7 +90,8 @@ def _tables(references: ReferenceRings, plan: MatchPlan, box: int, widest: int):
         box // 2 - 1 - layout.outer_radius_px,
     )
     rings = (
-        quarter_positions(layout), lengths, first, counts, flat, shapes, fractions, tiles, widths,
+        quarter_positions(layout), lengths, first, counts, flat, coefficients, shapes, fractions,
+        tiles, widths,
     )
     depth = layout.n_rings - references.first_ring
     starts = np.concatenate(([0], np.cumsum(depth * 2 * n_lanes)))
@@ -185,7 +189,7 @@ def _particle_spectra(
     Fills ``deviations`` (n_lanes,) with the ring standard deviations, or ones, and returns the
     largest norm of the rings so scaled.
     """
-    quarter, lengths, first, counts, flat, shapes, fractions, tiles, widths = rings
+    quarter, lengths, first, counts, flat, coefficients, shapes, fractions, tiles, widths = rings
     starts, _, ring_weights = operands
     first_ring = reference[2]
     n_lanes, box = deviations.shape[0], image.shape[0]
@@ -202,7 +206,7 @@ def _particle_spectra(
         to += side * side * width
     x, y = box // 2 - shift[0] + margin, box // 2 - shift[1] + margin
     squares = np.zeros(n_lanes)
-    position, coefficient = 0, 0
+    position = 0
     for group in range(lengths.shape[0]):
         n_rings, n_quarter = counts[group], lengths[group] // 4 + 1
         fold_rings(
@@ -215,7 +219,7 @@ def _particle_spectra(
                 squares[lane] += (
                     ring_weights[first[group] + ring] * ring_squares[ring * n_lanes + lane]
                 )
-        columns = n_rings * n_lanes
+        columns, coefficient = n_rings * n_lanes, coefficients[group]
         for form in range(4):
             rows, inner = shapes[group, form, 0], shapes[group, form, 1]
             multiply(

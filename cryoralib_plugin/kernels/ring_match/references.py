@@ -66,7 +66,8 @@ def normalised(samples: np.ndarray, rings: RingLayout) -> np.ndarray:
 def build_references(samples: np.ndarray, rings: RingLayout) -> ReferenceRings:
     """Return the matching form of reference ring samples (n_references, n_samples) float64."""
     n_references, n_angles = len(samples), rings.n_angles
-    weighted = np.zeros((n_references, rings.n_rings, n_angles // 2 + 1), dtype=np.complex128)
+    # The spectra become float32; their exact form is in the tables.
+    weighted = np.zeros((n_references, rings.n_rings, n_angles // 2 + 1), dtype=np.complex64)
     energy = np.zeros((n_references, rings.n_rings, n_angles // 2 + 1))
     tables = np.empty((n_references, rings.n_rings, n_angles))
     for i, (start, length, weight) in enumerate(
@@ -80,17 +81,16 @@ def build_references(samples: np.ndarray, rings: RingLayout) -> ReferenceRings:
         if length < n_angles:
             # Among the longer ring's harmonics this one stands for itself and its conjugate.
             spectrum[:, half] *= 0.5
-        weighted[:, i, : half + 1] = weight / length * spectrum
-        tables[:, i] = np.fft.irfft(weighted[:, i], n_angles, axis=1) * n_angles
+        spectrum *= weight / length
+        weighted[:, i, : half + 1] = spectrum
+        tables[:, i] = np.fft.irfft(spectrum, n_angles, axis=1) * n_angles
     first_ring, lost, norm = _cut_harmonics(energy)
-    # With many references each of these arrays is large: none lives longer than it must.
-    del energy
+    del energy  # as large as the spectra are with many references
     # One sample stands for at most sample_weights square pixels of independent noise.
     area = float((rings.sample_weights * rings.lengths).sum())
     noise = np.sqrt(rings.sample_weights.max() / area)
     matrices = [
-        np.stack([part[:, ring:, k] for part in (weighted.real, weighted.imag)], axis=1)
-        .astype(np.float32)
+        np.stack([weighted[:, ring:, k].real, weighted[:, ring:, k].imag], axis=1)
         for k, ring in enumerate(first_ring)
     ]
     sizes = [matrix.size for matrix in matrices]
@@ -111,6 +111,7 @@ def _cut_harmonics(energy: np.ndarray) -> tuple[np.ndarray, float, float]:
     allowed = TRUNCATED_NORM**2 / n_rings * total
     # Harmonic k of ring r is needed while some reference keeps more than its share from k on.
     needed = (tail > allowed).any(axis=0).sum(axis=1)
+    del tail
     needed = np.maximum.accumulate(np.maximum(needed, 1))
     first_ring = np.searchsorted(needed, np.arange(needed[-1]), side="right").astype(np.int64)
     dropped = np.arange(energy.shape[2]) >= needed[:, None]
