@@ -34,7 +34,9 @@ def resolution_at_half(frc_csv: Path) -> dict[int, float]:
             if ring == 0 or number in found:
                 continue
             frequency, value = 1.0 / float(row["resolution_angst"]), float(row["frc"] or 0.0)
-            if value < 0.5 and number in last:
+            if value < 0.5 and number not in last:
+                found[number] = float("inf")
+            elif value < 0.5:
                 before, above = last[number]
                 share = (above - 0.5) / (above - value)
                 found[number] = round(1.0 / (before + share * (frequency - before)), 1)
