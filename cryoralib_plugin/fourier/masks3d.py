@@ -20,7 +20,7 @@ from .shells import lowpass_volume
 _NOISE_LEVEL = 3.0
 """Outline of the automatic mask, in standard deviations of the filtered solvent."""
 
-_WEAKEST = 0.1
+_WEAKEST = 0.15
 """Outline of the automatic mask, at least, relative to the density of the molecule's core."""
 
 _SMALLEST_PART = 0.1
@@ -82,7 +82,7 @@ def automatic_mask(
     """Return a soft mask that follows the molecule, (N, N, N) float32.
 
     The map is filtered; what stands out from the solvent outside the sphere by three standard
-    deviations, and is not weaker than a tenth of the molecule's core, is kept unless it is a small
+    deviations, and is not weaker than 15 % of the molecule's core, is kept unless it is a small
     speck, extended and given a soft edge.
 
     Parameters
