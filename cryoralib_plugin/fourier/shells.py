@@ -99,7 +99,8 @@ def filter_shells(volume: Any, profile: Any) -> Any:
     """
     xp, box = namespace_of(volume, profile), check_cube(volume)
     radius = shell_radius(box, xp)
-    factor = xp.interp(radius, xp.arange(len(profile), dtype=xp.float64), profile)
+    shells = xp.arange(len(profile), dtype=xp.float64)
+    factor = xp.interp(radius.ravel(), shells, profile).reshape(radius.shape)
     spectrum = forward_centred(volume)
     return backward_centred(spectrum * factor.astype(spectrum.real.dtype), box)
 
