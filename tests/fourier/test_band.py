@@ -19,7 +19,9 @@ from cryoralib_plugin.fourier.band import (
 def test_terms_are_those_of_a_brute_force_count(box, low, high):
     band = FourierBand.between(box, low, high)
     wanted = [
-        (x, y) for y in range(-box, box) for x in range(box)
+        (x, y)
+        for y in range(-box, box)
+        for x in range(box)
         if low**2 <= x * x + y * y < high**2 and (x > 0 or y >= 0)
     ]
     assert list(zip(band.kx, band.ky)) == wanted

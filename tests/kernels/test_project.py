@@ -10,35 +10,13 @@ from cryoralib_plugin.fourier.band import FourierBand, band_images, band_spectra
 from cryoralib_plugin.fourier.volume import FourierVolume, fourier_volume, map_of
 from cryoralib_plugin.kernels.project import project
 from tests.reference import fourier_grid as reference
+from tests.reference.gaussian_map import blobs
 
 BOX = 16
 
 
 def _volume(box=BOX, seed=1):
     return np.random.default_rng(seed).normal(size=(box, box, box)).astype(np.float32)
-
-
-def blobs(box, rotations, shift_px, *, seed=4, n_blobs=60, reach_px=None):
-    """A map of Gaussians within a ball and its exact projections (conventions section 4)."""
-    rng = np.random.default_rng(seed)
-    places = rng.normal(size=(n_blobs, 3))
-    places *= (rng.random(n_blobs) ** (1 / 3) / np.linalg.norm(places, axis=1))[:, None]
-    places *= reach_px or 0.3 * box
-    widths = rng.uniform(1.4, 2.0, n_blobs)
-    axis = np.arange(box) - box // 2
-
-    def profiles(centres):
-        return np.exp(-((axis - centres[..., None]) ** 2) / (2 * widths[:, None] ** 2))
-
-    x, y, z = (profiles(places[:, a]) for a in range(3))
-    volume = np.einsum("bz,by,bx->zyx", z, y, x, optimize=True)
-    images = []
-    for rotation, shift in zip(rotations, shift_px):
-        centre = places @ rotation  # rows R^T b
-        along_x, along_y = profiles(centre[:, 0] - shift[0]), profiles(centre[:, 1] - shift[1])
-        depth = widths * np.sqrt(2 * np.pi)
-        images.append(np.einsum("b,by,bx->yx", depth, along_y, along_x, optimize=True))
-    return volume.astype(np.float32), np.array(images, np.float32)
 
 
 @pytest.mark.parametrize(("box", "padding"), [(16, 2), (15, 2), (14, 3), (16, 1)])
