@@ -146,6 +146,8 @@ def engine_requirements(gpu_package: str) -> List[str]:
     try:
         declared = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
+        declared = []
+    if not declared:
         return [*_BARE_REQUIREMENTS, *gpu_package.split()]
     by_extra: Dict[str, List[str]] = {}
     for line in declared:
