@@ -48,6 +48,11 @@ class SliceSums:
     data_unit: float
     weight_unit: float
 
+    @property
+    def largest(self) -> tuple[float, float]:
+        """Largest sound value and weight."""
+        return LARGEST_VALUE * self.data_unit / _UNIT, LARGEST_VALUE * self.weight_unit / _UNIT
+
     @classmethod
     def zeros(
         cls,

@@ -2,10 +2,10 @@
 #include "common.cuh"
 #include "grid_cell.cuh"
 
-__device__ inline void add_to_sum(long long* sum, float value, double units) {
+__device__ inline void add_to_sum(long long* sum, double units) {
     atomicAdd(
         reinterpret_cast<unsigned long long*>(sum),
-        static_cast<unsigned long long>(__double2ll_rn(static_cast<double>(value) * units)));
+        static_cast<unsigned long long>(__double2ll_rn(units)));
 }
 
 // One thread for each term of each view. Integers: the order of the additions does not matter.
@@ -35,18 +35,22 @@ __global__ void add_slices(
     }
     if (!cell.inside) return;
     const long long corner = corner_of(cell, extent);
+    // In units of the sums from here on, in float64: one rounding for each voxel.
+    const double real_units = static_cast<double>(real) * data_units;
+    const double imag_units = static_cast<double>(imag) * data_units;
+    const double amount_units = static_cast<double>(amount) * weight_units;
     for (int up = 0; up < 2; ++up) {
         const float in_z = up ? cell.fz : 1.0f - cell.fz;
         for (int over = 0; over < 2; ++over) {
             const float in_plane = in_z * (over ? cell.fy : 1.0f - cell.fy);
             for (int right = 0; right < 2; ++right) {
-                const float part = in_plane * (right ? cell.fx : 1.0f - cell.fx);
+                const double part = in_plane * (right ? cell.fx : 1.0f - cell.fx);
                 const long long voxel =
                     corner + (static_cast<long long>(up) * (2 * extent + 1) + over) * (extent + 1) +
                     right;
-                add_to_sum(data + 2 * voxel, real * part, data_units);
-                add_to_sum(data + 2 * voxel + 1, imag * part, data_units);
-                add_to_sum(weight + voxel, amount * part, weight_units);
+                add_to_sum(data + 2 * voxel, real_units * part);
+                add_to_sum(data + 2 * voxel + 1, imag_units * part);
+                add_to_sum(weight + voxel, amount_units * part);
             }
         }
     }

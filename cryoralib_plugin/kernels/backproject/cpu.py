@@ -13,7 +13,7 @@ from numba import get_num_threads, njit, prange
 from cryoralib_plugin.fourier.band import FourierBand
 from cryoralib_plugin.kernels.project.cpu import cell_of
 
-from . import LARGEST_VALUE, SliceSums, Views
+from . import SliceSums, Views
 
 
 def add_slices(
@@ -24,7 +24,6 @@ def add_slices(
     bounds = _layer_bounds(extent, get_num_threads())
     sound = np.ones(len(bounds) - 1, dtype=np.bool_)
     units = np.array([1.0 / sums.data_unit, 1.0 / sums.weight_unit])
-    magnitudes = np.array([sums.data_unit, sums.weight_unit]) * 2.0**28
     _add_slices(
         sums.data.reshape(-1),
         sums.weight.reshape(-1),
@@ -38,7 +37,7 @@ def add_slices(
         (band.kx * np.float32(sums.padding)).astype(np.float32),
         (band.ky * np.float32(sums.padding)).astype(np.float32),
         units,
-        (LARGEST_VALUE * magnitudes).astype(np.float32),
+        np.array(sums.largest, dtype=np.float32),
         sound,
     )
     return bool(sound.all())
@@ -129,6 +128,9 @@ def _add_view(
         sound = sound and abs(amount) <= largest[1]
         if not inside:
             continue
+        # In units of the sums from here on, in float64: one rounding for each voxel.
+        real_units, imag_units = np.float64(real) * units[0], np.float64(imag) * units[0]
+        amount_units = np.float64(amount) * units[1]
         for up in range(2):
             if not first <= abs(layer + up - extent) < last:
                 continue
@@ -137,12 +139,10 @@ def _add_view(
                 in_plane = in_z * (fy if over else one - fy)
                 at = ((layer + up) * (2 * extent + 1) + row + over) * (extent + 1) + column
                 for right in range(2):
-                    share = in_plane * (fx if right else one - fx)
+                    part = np.float64(in_plane * (fx if right else one - fx))
                     voxel = np.uintp(at + right)
                     pair = voxel + voxel
-                    data[pair] += np.int64(np.rint(np.float64(real * share) * units[0]))
-                    data[pair + np.uintp(1)] += np.int64(
-                        np.rint(np.float64(imag * share) * units[0])
-                    )
-                    weight[voxel] += np.int64(np.rint(np.float64(amount * share) * units[1]))
+                    data[pair] += np.int64(np.rint(real_units * part))
+                    data[pair + np.uintp(1)] += np.int64(np.rint(imag_units * part))
+                    weight[voxel] += np.int64(np.rint(amount_units * part))
     return sound

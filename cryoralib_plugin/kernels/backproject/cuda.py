@@ -11,7 +11,7 @@ from cryoralib_plugin.arrays import namespace_of
 from cryoralib_plugin.fourier.band import FourierBand
 from cryoralib_plugin.kernels._compile import blocks_for, kernel
 
-from . import LARGEST_VALUE, SliceSums, Views
+from . import SliceSums, Views
 
 _THREADS = 256
 
@@ -42,8 +42,8 @@ def add_slices(sums: SliceSums, spectra: Any, power: Any, views: Views, band: Fo
             np.int32(sums.weight.shape[2] - 1),
             np.float64(1.0 / sums.data_unit),
             np.float64(1.0 / sums.weight_unit),
-            np.float32(LARGEST_VALUE * sums.data_unit * 2.0**28),
-            np.float32(LARGEST_VALUE * sums.weight_unit * 2.0**28),
+            np.float32(sums.largest[0]),
+            np.float32(sums.largest[1]),
         ),
     )
     return not bool(unsound[0])
