@@ -92,7 +92,12 @@ def climb(tables, starts, lengths, samples, reversed_samples, mirror, angle):
         for i in range(7):
             if not known[i]:
                 window[i] = correlation_at(
-                    tables, starts, lengths, samples, reversed_samples, mirror,
+                    tables,
+                    starts,
+                    lengths,
+                    samples,
+                    reversed_samples,
+                    mirror,
                     (angle + i - 3) % n_angles,
                 )
                 known[i] = True

@@ -31,18 +31,15 @@ def inverse_matrices(n_angles: int, n_harmonics: int) -> tuple[np.ndarray, ...]:
 
 
 @njit(cache=True, nogil=True)
-def harmonic_products(
-    reference_spectra, reference_starts, first_ring, n_rings, first, last, spectra, starts, n_lanes,
-    products,
-):
+def harmonic_products(given, first, last, spectra, n_lanes, products):
     """Fill flat ``products`` (n_harmonics, n_references, a | c | d | b, n_lanes)."""
-    rows = 2 * (last - first)
-    for k in range(first_ring.shape[0]):
-        depth = n_rings - first_ring[k]
+    rows, n_rings = 2 * (last - first), given.tables.shape[1]
+    for k in range(given.first_ring.shape[0]):
+        depth = n_rings - given.first_ring[k]
         multiply(
-            reference_spectra, reference_starts[k] + 2 * first * depth, depth, spectra, starts[k],
-            products, k * rows * 2 * n_lanes, rows, 2 * n_lanes,
-        )
+            given.spectra, given.starts[k] + 2 * first * depth, depth, spectra,
+            given.particle_starts[k], products, k * rows * 2 * n_lanes, rows, 2 * n_lanes,
+        )  # fmt: skip
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
@@ -79,13 +76,15 @@ def _raise_heights(angles, columns, n_rows, heights, to):
 
 
 @njit(cache=True, nogil=True)
-def peak_heights(products, n_references, n_lanes, matrices, work, heights, heights_at):
+def peak_heights(products, n_references, n_lanes, given, work, heights, heights_at):
     """Write (n_references, 2 * n_lanes) peak heights: straight lanes, then mirrored lanes.
 
     ``work`` holds 2 * (n_harmonics + 4) * 2 * n_lanes float32. One reference at a time stays in
     the first-level cache from its four sums to its heights.
     """
-    cos_even, cos_odd, sin_even, sin_odd = matrices
+    cos_even, cos_odd, sin_even, sin_odd = (
+        given.cos_even, given.cos_odd, given.sin_even, given.sin_odd,
+    )  # fmt: skip
     n_rows, n_even, n_odd = cos_even.shape[0], cos_even.shape[1], cos_odd.shape[1]
     n_harmonics, columns = n_even + n_odd, 2 * n_lanes
     ce, co = cos_even.reshape(cos_even.size), cos_odd.reshape(cos_odd.size)

@@ -39,10 +39,12 @@ def dft_matrices(length: int, n_harmonics: int) -> tuple[np.ndarray, ...]:
 
 def quarter_positions(rings: RingLayout) -> np.ndarray:
     """Return (sum of L/4 + 1, 2) float64 x, y of the first quarter of every ring, pixels."""
-    return np.concatenate([
-        radius * rings.unit_circle(int(length))[: length // 4 + 1]
-        for radius, length in zip(rings.radii_px, rings.lengths)
-    ])
+    return np.concatenate(
+        [
+            radius * rings.unit_circle(int(length))[: length // 4 + 1]
+            for radius, length in zip(rings.radii_px, rings.lengths)
+        ]
+    )
 
 
 @njit(cache=True, nogil=True)
@@ -71,8 +73,10 @@ def _sample_lanes(expanded, corner, column_stride, width, n_lanes, x, y, out, to
     c, d = a + np.uintp(width), b + np.uintp(width)
     for lane in range(n_lanes):
         out[to + lane] = (
-            expanded[a + lane] * left_top + expanded[b + lane] * right_top
-            + expanded[c + lane] * left_bottom + expanded[d + lane] * right_bottom
+            expanded[a + lane] * left_top
+            + expanded[b + lane] * right_top
+            + expanded[c + lane] * left_bottom
+            + expanded[d + lane] * right_bottom
         )
 
 
@@ -127,17 +131,36 @@ def fold_rings(
                     )
                 if n < n_quarter - 1:
                     _sample_lanes(
-                        expanded, corner, stride, width, count, cx + px, cy - py, four,
+                        expanded,
+                        corner,
+                        stride,
+                        width,
+                        count,
+                        cx + px,
+                        cy - py,
+                        four,
                         count + count,
                     )
                 if 0 < n < n_quarter - 1:
                     _sample_lanes(
-                        expanded, corner, stride, width, count, cx - px, cy - py, four,
+                        expanded,
+                        corner,
+                        stride,
+                        width,
+                        count,
+                        cx - px,
+                        cy - py,
+                        four,
                         count + count + count,
                     )
                 _fold(
-                    four, count, folded, np.uintp((n * n_rings + ring) * n_lanes + lane),
-                    form_stride, squares, np.uintp(ring * n_lanes + lane),
+                    four,
+                    count,
+                    folded,
+                    np.uintp((n * n_rings + ring) * n_lanes + lane),
+                    form_stride,
+                    squares,
+                    np.uintp(ring * n_lanes + lane),
                 )
 
 

@@ -21,22 +21,18 @@ def settled(score):
 
 
 @njit(cache=True, nogil=True)
-def _angle_curve(
-    reference_spectra, reference_starts, first_ring, n_rings, reference, spectra, starts, n_lanes,
-    lane, mirror, matrices, curve,
-):
+def _angle_curve(given, reference, spectra, n_lanes, lane, mirror, curve):
     """Fill ``curve`` (n_angles,) with the fast pass's correlation of one candidate."""
-    cos_even, cos_odd, sin_even, sin_odd = matrices
-    n_harmonics = first_ring.shape[0]
+    n_harmonics, n_rings = given.first_ring.shape[0], given.tables.shape[1]
     real, imaginary = np.empty(n_harmonics, np.float32), np.empty(n_harmonics, np.float32)
     for k in range(n_harmonics):
-        depth = n_rings - first_ring[k]
-        left = reference_starts[k] + 2 * reference * depth
+        depth = n_rings - given.first_ring[k]
+        left = given.starts[k] + 2 * reference * depth
         a = b = c = d = np.float32(0.0)
         for ring in range(depth):
-            right = starts[k] + ring * 2 * n_lanes + lane
-            ref_real = reference_spectra[left + ring]
-            ref_imaginary = reference_spectra[left + depth + ring]
+            right = given.particle_starts[k] + ring * 2 * n_lanes + lane
+            ref_real = given.spectra[left + ring]
+            ref_imaginary = given.spectra[left + depth + ring]
             part_real, part_imaginary = spectra[right], spectra[right + n_lanes]
             a += ref_real * part_real
             b += ref_imaginary * part_imaginary
@@ -44,6 +40,9 @@ def _angle_curve(
             d += ref_imaginary * part_real
         real[k] = a - b if mirror else a + b
         imaginary[k] = -(c + d) if mirror else d - c
+    cos_even, cos_odd, sin_even, sin_odd = (
+        given.cos_even, given.cos_odd, given.sin_even, given.sin_odd,
+    )  # fmt: skip
     quarter = cos_even.shape[0] - 1
     n_angles = 4 * quarter
     for j in range(quarter + 1):
@@ -87,56 +86,43 @@ def _parabola_offset(before, middle, after):
 
 
 @njit(cache=True, nogil=True)
-def select_best(
-    image, shift, first, last, heights, tolerance, deviations, search, reference, particle,
-    samples, reversed_samples, curve, result,
-):
+def select_best(image, shift, first, last, tolerance, search, given, work, thread, result):
     """Fill ``result`` with the exact winner among references ``first`` .. ``last - 1``.
 
-    ``heights`` (n_references, 2 * n_lanes) are the normalised peak heights of all references,
-    wrong by at most ``tolerance``; ``deviations`` (n_lanes,) turn them back to the scale of the
-    spectra. ``result`` receives reference, psi (degrees), shift x, shift y (pixels), mirror, score.
+    The thread's normalised peak heights are wrong by at most ``tolerance``. ``result`` receives
+    reference, psi (degrees), shift x, shift y (pixels), mirror, score.
     """
-    (
-        grid, lane_of_shift, neighbours, step, positions, weights, ring_starts, lengths,
-        normalise, refine, _, _,
-    ) = search
-    reference_spectra, reference_starts, first_ring, tables = reference
-    spectra, starts, matrices = particle
-    n_lanes, n_angles = lane_of_shift.shape[0], tables.shape[2]
-    centre = image.shape[0] // 2
-    threshold = -np.inf
-    for k in range(first, last):
-        for i in range(2 * n_lanes):
-            threshold = max(threshold, heights[k, i])
-    threshold -= 2.0 * tolerance
+    heights, deviations, spectra = (
+        work.heights[thread],
+        work.deviations[thread],
+        work.spectra[thread],
+    )
+    samples, reversed_samples = work.samples[thread, 0], work.samples[thread, 1]
+    curve = work.curve[thread]
+    starts, lengths, tables = search.starts, search.lengths, given.tables
+    n_lanes, centre = search.lane_of_shift.shape[0], image.shape[0] // 2
+    threshold = heights[first:last].max() - 2.0 * tolerance
     best, best_shift, best_angle, best_offset = -np.inf, -1, 0, 0.0
     best_reference, best_mirror = first, False
     for i in range(n_lanes):
-        lane = lane_of_shift[i]
+        lane = search.lane_of_shift[i]
         sampled = False
         for k in range(first, last):
             if max(heights[k, lane], heights[k, n_lanes + lane]) < threshold:
                 continue
             if not sampled:
-                sample_and_normalise(
-                    image, centre - shift[0] - grid[i, 0], centre - shift[1] - grid[i, 1],
-                    positions, weights, normalise, samples,
-                )
-                reverse_rings(samples, ring_starts, lengths, reversed_samples)
+                x, y = centre - shift[0] - search.grid[i, 0], centre - shift[1] - search.grid[i, 1]
+                _exact_rings(image, x, y, search, samples, reversed_samples)
                 sampled = True
             score, angle, offset, mirror = -np.inf, -1, 0.0, False
             for hand in range(2):
                 if heights[k, hand * n_lanes + lane] < threshold:
                     continue
-                _angle_curve(
-                    reference_spectra, reference_starts, first_ring, lengths.shape[0], k, spectra,
-                    starts, n_lanes, lane, hand == 1, matrices, curve,
-                )
+                _angle_curve(given, k, spectra, n_lanes, lane, hand == 1, curve)
                 value, at, fraction = _best_angle(
-                    tables[k], ring_starts, lengths, samples, reversed_samples, hand == 1, curve,
+                    tables[k], starts, lengths, samples, reversed_samples, hand == 1, curve,
                     (threshold - tolerance) * deviations[lane],
-                )
+                )  # fmt: skip
                 if settled(value) > settled(score):
                     score, angle, offset, mirror = value, at, fraction, hand == 1
             if settled(score) >= settled(best):
@@ -144,33 +130,45 @@ def select_best(
                 best_reference, best_mirror = k, mirror
     if best_shift < 0:
         best_shift = n_lanes // 2
-    shift_x, shift_y = shift[0] + grid[best_shift, 0], shift[1] + grid[best_shift, 1]
-    if refine and best_angle >= 0:
-        side = n_lanes if best_mirror else 0
-        row = heights[best_reference]
-        moved = np.zeros(2)
-        for axis in range(2):
-            before, after = neighbours[best_shift, 2 * axis], neighbours[best_shift, 2 * axis + 1]
-            if before >= 0 and after >= 0:
-                moved[axis] = step * _parabola_offset(
-                    row[side + lane_of_shift[before]], row[side + lane_of_shift[best_shift]],
-                    row[side + lane_of_shift[after]],
-                )
-        sample_and_normalise(
-            image, centre - shift_x - moved[0], centre - shift_y - moved[1], positions, weights,
-            normalise, samples,
+    x, y = shift[0] + search.grid[best_shift, 0], shift[1] + search.grid[best_shift, 1]
+    if search.refine and best_angle >= 0:
+        row = (
+            heights[best_reference, n_lanes:] if best_mirror else heights[best_reference, :n_lanes]
         )
-        reverse_rings(samples, ring_starts, lengths, reversed_samples)
+        dx, dy = (
+            _offset_along(0, best_shift, row, search),
+            _offset_along(1, best_shift, row, search),
+        )
+        _exact_rings(image, centre - x - dx, centre - y - dy, search, samples, reversed_samples)
         score, angle, offset = climb(
-            tables[best_reference], ring_starts, lengths, samples, reversed_samples, best_mirror,
+            tables[best_reference], starts, lengths, samples, reversed_samples, best_mirror,
             best_angle,
-        )
+        )  # fmt: skip
         # A parabola through noise may point downhill: the grid position is then the better one.
         if score > best:
             best, best_angle, best_offset = score, angle, offset
-            shift_x, shift_y = shift_x + moved[0], shift_y + moved[1]
+            x, y = x + dx, y + dy
     result[0] = best_reference
-    result[1] = (-360.0 * (best_angle + best_offset) / n_angles) % 360.0
-    result[2], result[3] = shift_x, shift_y
+    result[1] = (-360.0 * (best_angle + best_offset) / tables.shape[2]) % 360.0
+    result[2], result[3] = x, y
     result[4] = 1.0 if best_mirror else 0.0
     result[5] = best
+
+
+@njit(cache=True, nogil=True)
+def _exact_rings(image, x, y, search, samples, reversed_samples):
+    """Fill the float64 rings about (x, y), forwards and backwards."""
+    sample_and_normalise(image, x, y, search.positions, search.weights, search.normalise, samples)
+    reverse_rings(samples, search.starts, search.lengths, reversed_samples)
+
+
+@njit(cache=True, nogil=True)
+def _offset_along(axis, shift, heights, search):
+    """Offset of the maximum from a grid shift along an axis, pixels; 0 at the border."""
+    before, after = search.neighbours[shift, 2 * axis], search.neighbours[shift, 2 * axis + 1]
+    if before < 0 or after < 0:
+        return 0.0
+    lane = search.lane_of_shift
+    return search.step * _parabola_offset(
+        heights[lane[before]], heights[lane[shift]], heights[lane[after]]
+    )
