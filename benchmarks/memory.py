@@ -23,21 +23,24 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from cryoralib_plugin.contract._codec import from_flat
-from cryoralib_plugin.contract.align2d import MultireferenceConfig
+from cryoralib_plugin.contract.align2d import MultireferenceConfig, ReferenceFreeConfig
 from cryoralib_plugin.contract.plan import GIB, forecast, workload_of
 from cryoralib_plugin.io.mrc import MrcStackWriter
 
 SHAPES = {
-    "many small": (60_000, 64, {"n_classes": 10}),
-    "paper box": (40_000, 90, {"n_classes": 10}),
-    "many classes": (30_000, 90, {"n_classes": 400}),
-    "large box, down-sampled": (6_000, 256, {"n_classes": 10, "downsample_box_px": 224}),
-    "large box, many classes": (8_000, 200, {"n_classes": 200}),
-    "large batch": (20_000, 128, {"n_classes": 100, "cache": "none", "batch_size": 4096}),
-}
-"""Particles, box on disk and parameters that differ from the defaults."""
+    "many small": ("mra", 1, 70_000, 64, {"n_classes": 10}),
+    "reference-free": ("rfa", 1, 40_000, 90, {}),
+    "two ranks": ("mra", 2, 70_000, 90, {"n_classes": 10}),
+    "many classes": ("mra", 1, 2_000, 160, {"n_classes": 400, "n_iterations": 2}),
+    "large box, down-sampled": ("mra", 1, 6_000, 256, {"n_classes": 10, "downsample_box_px": 224}),
+    "large batch": (
+        "mra", 1, 24_000, 128, {"n_classes": 10, "cache": "none", "batch_size": 6000},
+    ),
+}  # fmt: skip
+"""Program, ranks, particles, box on disk and parameters that differ from the defaults."""
 
 COMMON = {"n_iterations": 1, "shift_range_px": "0", "mirror": False, "backend": "cpu"}
+CONFIGS = {"mra": MultireferenceConfig, "rfa": ReferenceFreeConfig}
 
 # A small run loads and compiles everything; its peak is the floor of the large run's.
 CHILD = """
@@ -58,33 +61,35 @@ print(json.dumps({"before": before, "peak": status("VmHWM:")}))
 
 
 def write_noise(path: Path, n_particles: int, box: int) -> None:
-    """A stack of white noise, one block at a time."""
-    random = np.random.default_rng(0)
-    block = random.standard_normal((100, box, box)).astype(np.float32)
+    """A stack of white noise, the same block again and again: its content takes no memory."""
+    block = np.random.default_rng(0).standard_normal((100, box, box), np.float32)
     with MrcStackWriter(path, pixel_size_angst=2.0) as stack:
         for _ in range(0, n_particles, len(block)):
-            stack.append(block + random.standard_normal(block.shape).astype(np.float32))
+            stack.append(block)
 
 
 def measure(name: str, folder: Path) -> dict:
     """Forecast and measurement of one shape."""
-    n_particles, box, differing = SHAPES[name]
+    program, n_ranks, n_particles, box, differing = SHAPES[name]
     stack, small = folder / "noise.mrcs", folder / "small.mrcs"
     write_noise(stack, n_particles, box)
     write_noise(small, 200, box)
     common = {**COMMON, **differing}
-    config = from_flat(MultireferenceConfig, {**common, "particles_file": str(stack)})
-    threads = len(os.sched_getaffinity(0))
-    work = workload_of(config, n_particles=n_particles, image_box_px=box, threads=threads)
+    config = from_flat(CONFIGS[program], {**common, "particles_file": str(stack)})
+    threads = max(1, len(os.sched_getaffinity(0)) // n_ranks)
+    work = workload_of(
+        config, n_particles=n_particles, image_box_px=box, n_ranks=n_ranks, threads=threads
+    )
     plan = forecast(work)
-    warm = words({**common, "n_classes": 2, "batch_size": 16}, small, folder / "warm")
-    real = words(common, stack, folder / "real")
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, json.dumps([warm, real])],
-        cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
-    seen = json.loads(done.stdout)
-    measured = seen["peak"] - seen["before"]
+    of_warm = {**common, "batch_size": 16, **({"n_classes": 2} if program == "mra" else {})}
+    warm = [program, *words(of_warm, small, folder / "warm")]
+    real = [program, *words(common, stack, folder / "real")]
+    command = [sys.executable, "-c", CHILD, json.dumps([warm, real])]
+    if n_ranks > 1:
+        command = [str(Path(sys.executable).parent / "mpirun"), "-n", str(n_ranks), *command]
+    done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
+    ranks = [json.loads(line) for line in done.stdout.splitlines()]
+    measured = max(seen["peak"] - seen["before"] for seen in ranks)
     return {
         "shape": name,
         "forecast_gib": plan.host_bytes / GIB,
@@ -95,7 +100,7 @@ def measure(name: str, folder: Path) -> dict:
 
 
 def words(values: dict, particles: Path, output: Path) -> list:
-    """The command line of a run."""
+    """The options of a run."""
     flat = {**values, "particles_file": particles, "output_dir": output}
     flags = []
     for name, value in flat.items():
@@ -104,7 +109,7 @@ def words(values: dict, particles: Path, output: Path) -> list:
             flags.append(flag if value else "--no-" + flag[2:])
         else:
             flags.append(f"{flag}={value}")
-    return ["mra", *flags]
+    return flags
 
 
 def main() -> None:

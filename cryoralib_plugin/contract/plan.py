@@ -11,20 +11,25 @@ import math
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional
 
+from .presets import apply_preset
 from .schedule import outer_radius, shift_stages
 
 GIB = 2**30
 
 FLOAT32, FLOAT64 = 4, 8
 
-TABLE_BYTES_PER_PARTICLE = 700
+TABLE_BYTES_PER_PARTICLE = 500
 """A row of RELION columns, names as text included; every rank holds all rows."""
 
-STAR_BYTES_PER_PARTICLE = 900
-"""What writing or reading a row as text takes on top, on the root."""
+READ_BYTES_PER_PARTICLE = 1500
+"""A row of a STAR file on the root while it is read, before any image: its text, thrice, its
+values and names."""
+
+WRITE_BYTES_PER_ROW, WRITE_ROWS = 900, 2**16
+"""Words of one row and their list; so many rows are turned into text at a time (io.star)."""
 
 RESULT_BYTES_PER_PARTICLE = 200
-"""Class, pose, score and the copies made while ranks exchange them."""
+"""Class, pose and score (37 bytes): before, now, batch by batch and joined, gathered."""
 
 PREPARE_BYTES = 2 * 8 * 2**20
 """Raw images that the two reading threads prepare at a time (particles.source)."""
@@ -32,24 +37,45 @@ PREPARE_BYTES = 2 * 8 * 2**20
 PREPARE_COPIES = 4
 """Arrays of that size alive meanwhile: as stored, as float32, spectrum, background, result."""
 
-BATCHES_IN_FLIGHT = 4
+BATCHES_IN_FLIGHT = 3
 """Prepared batches alive: the one in use and those that the threads are ahead."""
 
-WORK_COPIES = 2
-"""Arrays of the size of a batch alive while it is worked on: normalised, rotated."""
+SUM_BYTES_PER_PIXEL = 2 * 8
+"""Fixed-point sums of the two halves of a class (kernels.class_sums)."""
 
-CLASS_IMAGES = 10
-"""Images of 4 bytes alive for each class: sums of two halves in 64 bits and their total over
-ranks, averages and half averages of this and the next iteration, what is being written."""
+SCORE_BYTES = FLOAT32 + 1
+"""The score of a particle with a class, and whether it is finite."""
 
-CTF_CLASS_IMAGES = 8
-"""The same for the summed squared CTF of two halves."""
+CTF_WORK_BYTES = 2**26
+"""Squared CTFs that are added together (kernels.class_sums)."""
 
-REFERENCE_BYTES_PER_SAMPLE = 16
-"""Spectra, tables and intermediates of one ring sample (longest ring) of a reference."""
+STATE_BYTES_PER_PIXEL = 3 * FLOAT32
+"""The average of a class and its two halves."""
 
-MATCH_BYTES_PER_SAMPLE = 12
-"""Work space of one ring sample at one shift, on each thread (or, on a GPU, for each image)."""
+AVERAGING_BYTES_PER_PIXEL, AVERAGING_PIXELS = 80, 2**19
+"""Spectra and doubles of the two halves of so many pixels of averages (align2d.averages)."""
+
+REFERENCE_BYTES_PER_SAMPLE = 10
+"""Table (float64) and spectrum (float32, about half of it: short rings and filters cut the rest)
+of one sample of a reference, counted as if all rings were as long as the longest."""
+
+REFERENCE_WORK_BYTES_PER_SAMPLE = 25
+"""The same while they are made: table, samples on rings, spectrum, its energy and its tail."""
+
+MATCH_BYTES_PER_SAMPLE = 4
+"""Spectrum of one ring sample at one shift, on each thread of the processor."""
+
+DEVICE_MATCH_BYTES_PER_SAMPLE = 12
+"""Samples, spectrum and work space of one ring sample at one shift, for each image on a GPU."""
+
+DEVICE_CLASS_IMAGES = 10
+"""Images of 4 bytes alive on a GPU for each class: sums of two halves in 64 bits, averages."""
+
+DEVICE_REFERENCE_BYTES_PER_SAMPLE = 16
+"""Spectra, tables and intermediates of one sample of a reference on a GPU."""
+
+DEVICE_BATCHES = 4
+"""Batches on a GPU: as they came, normalised, and two of the pool that is not given back."""
 
 CPU_BATCH_BYTES = 32 * 2**20
 """Prepared images of one batch on the processor; more gains nothing."""
@@ -86,8 +112,12 @@ class Workload:
     """Sizes that decide how much memory and time an iteration takes.
 
     `image_box_px` is the box on disk, `box_size_px` the one that is aligned. `n_shifts` is that
-    of the widest stage. `backend` is "cpu" or "cuda". `memory_bytes` is what one rank may take on
-    its machine, `device_bytes` what is free on its GPU; 0 where no limit is known.
+    of the widest stage. `balanced` stands for iterations that keep the scores with all classes,
+    `reassigns` for any that move particles to other classes than their best, `normalises` for
+    images that are normalised once more for matching, `given_references` for a start without a
+    pass over the images. `backend` is "cpu" or "cuda".
+    `memory_bytes` is what one rank may take on its machine, `device_bytes` what is free on its
+    GPU; 0 where no limit is known.
     """
 
     n_particles: int
@@ -99,6 +129,10 @@ class Workload:
     ring_step_px: int
     n_shifts: int
     with_ctf: bool = False
+    balanced: bool = False
+    reassigns: bool = False
+    normalises: bool = False
+    given_references: bool = False
     cache: str = "memory"
     n_ranks: int = 1
     threads: int = 1
@@ -114,6 +148,11 @@ class Workload:
         return [1 << math.floor(2.0 * math.pi * radius + 0.5).bit_length() for radius in radii]
 
     @property
+    def image_bytes(self) -> int:
+        """One prepared image."""
+        return self.box_size_px**2 * FLOAT32
+
+    @property
     def n_local(self) -> int:
         """Particles of the rank that has most."""
         return max(1, -(-self.n_particles // self.n_ranks))
@@ -123,8 +162,9 @@ class Workload:
 class MemoryPlan:
     """What one rank takes above the empty program, and how long an iteration lasts.
 
-    `parts` names the shares of `host_bytes`. `cache_bytes` is the room for prepared images in
-    memory; what does not fit within the limit is read again in every iteration.
+    `parts` names the shares of `host_bytes` at the moment when most is taken. `cache_bytes` is
+    the room for prepared images in memory; what does not fit within the limit is read again in
+    every iteration.
     """
 
     host_bytes: int
@@ -164,6 +204,7 @@ def workload_of(
     machine
         n_ranks, threads, backend, memory_bytes, device_bytes of `Workload`.
     """
+    config = apply_preset(config)
     box = config.preprocess.downsample_box_px or image_box_px
     search, compute = config.search, config.compute
     n_shifts = max(
@@ -171,6 +212,8 @@ def workload_of(
         * (2 * int(stage.range_y_px / stage.step_px + 1e-6) + 1)
         for stage in shift_stages(search)
     )
+    several = config.program == "mra" and search.n_iterations > 1
+    given = bool(getattr(config.files, "references_file", ""))
     sizes: Dict[str, Any] = {
         "memory_bytes": int(compute.memory_gib * GIB),
         "threads": max(1, compute.threads),
@@ -186,6 +229,10 @@ def workload_of(
         ring_step_px=search.ring_step_px,
         n_shifts=n_shifts,
         with_ctf=config.ctf.ctf_correction == "wiener",
+        balanced=several and not given and search.balanced_iterations > 0,
+        reassigns=several,
+        normalises=config.averages.normalise_in_mask,
+        given_references=given,
         cache=config.preprocess.cache,
         batch_size=compute.batch_size,
         **sizes,
@@ -194,15 +241,13 @@ def workload_of(
 
 def forecast(work: Workload) -> MemoryPlan:
     """The memory plan of one rank and the time of one iteration."""
-    parts = _fixed_parts(work)
-    batch = work.batch_size or _batch_size(work, _room(work) - sum(parts.values()))
-    parts["batches"] = batch * _bytes_per_image_in_batch(work)
+    batch = work.batch_size or _batch_size(work)
     cache = 0
     if work.cache == "memory":
-        cache = work.n_local * work.box_size_px**2 * FLOAT32
+        cache = work.n_local * work.image_bytes
         if work.memory_bytes:
             cache = min(cache, int(CACHE_SHARE * work.memory_bytes))
-    parts["cached images"] = cache
+    parts = max(_stages(work, batch, cache), key=lambda stage: sum(stage.values()))
     device = 0
     if work.backend == "cuda":
         device = _device_fixed(work) + batch * _device_bytes_per_image(work)
@@ -216,68 +261,120 @@ def forecast(work: Workload) -> MemoryPlan:
     )
 
 
-def _room(work: Workload) -> int:
-    """Memory that the cache leaves to everything else."""
-    share = CACHE_SHARE if work.cache == "memory" else 0.0
-    return int((1.0 - share) * work.memory_bytes)
+def _stages(work: Workload, batch: int, cache: int) -> List[Dict[str, int]]:
+    """What the root rank holds at each stage of a run, in bytes.
+
+    It reads the particle file; an iteration then prepares its references, matches, adds up over
+    ranks, averages, sends the averages to all ranks and writes. Each stage gives back what the
+    next does not need.
+    """
+    pixels = work.n_classes * work.box_size_px**2
+    sums, state = _sum_bytes(work), pixels * STATE_BYTES_PER_PIXEL
+    together = min(pixels, max(AVERAGING_PIXELS, work.box_size_px**2))
+    # Several ranks hold their own sums and the total; the averages travel as one message.
+    totals, messages = (2, 1) if work.n_ranks > 1 else (1, 0)
+    kept = {
+        "cached images": cache,
+        "particle table": work.n_particles * (TABLE_BYTES_PER_PARTICLE + RESULT_BYTES_PER_PARTICLE),
+    }
+    references = work.n_classes * _reference_samples(work) * REFERENCE_WORK_BYTES_PER_SAMPLE
+    written = min(work.n_particles, WRITE_ROWS) * WRITE_BYTES_PER_ROW
+    return [
+        {"particle table": work.n_particles * READ_BYTES_PER_PARTICLE},
+        {**kept, "class averages": state, "references": references},
+        {**kept, **_first_pass(work, batch)},
+        {**kept, **_matching_stage(work, batch, cache)},
+        {**kept, "class averages": state + totals * sums},
+        {
+            **kept,
+            "class averages": 2 * state + sums,
+            "averaging": together * AVERAGING_BYTES_PER_PIXEL,
+        },
+        {**kept, "class averages": (2 + messages) * state, "writing": written},
+    ]
 
 
-def _fixed_parts(work: Workload) -> Dict[str, int]:
-    """Host memory that does not depend on the batch, in bytes."""
-    rows = TABLE_BYTES_PER_PARTICLE + STAR_BYTES_PER_PARTICLE + RESULT_BYTES_PER_PARTICLE
-    image = work.box_size_px**2 * FLOAT32
-    per_class = CLASS_IMAGES + (CTF_CLASS_IMAGES if work.with_ctf else 0)
-    match = 0
-    if work.backend == "cpu":
-        match = work.threads * work.n_shifts * sum(work.ring_lengths) * MATCH_BYTES_PER_SAMPLE
+def _first_pass(work: Workload, batch: int) -> Dict[str, int]:
+    """What the pass over all images takes that makes the first references, in bytes."""
     return {
-        "particle table": work.n_particles * rows,
-        "class averages": work.n_classes * image * per_class,
-        "references": work.n_classes * _reference_bytes(work),
-        "matching": match,
+        "class averages": _sum_bytes(work),
         "reading": PREPARE_BYTES * PREPARE_COPIES,
+        "batches": batch * _bytes_per_image_in_batch(work),
     }
 
 
+def _matching_stage(work: Workload, batch: int, cache: int) -> Dict[str, int]:
+    """What matching takes beside the particle table and the cache, in bytes."""
+    is_kept = work.cache == "disk" or cache >= work.n_local * work.image_bytes
+    reads = work.given_references or not is_kept
+    state = work.n_classes * work.box_size_px**2 * STATE_BYTES_PER_PIXEL
+    return {
+        "class averages": state + _sum_bytes(work) * (2 if work.reassigns else 1),
+        "references": work.n_classes * _reference_samples(work) * REFERENCE_BYTES_PER_SAMPLE,
+        "scores": work.n_local * work.n_classes * SCORE_BYTES if work.balanced else 0,
+        "matching": _matching_bytes(work) + (CTF_WORK_BYTES if work.with_ctf else 0),
+        "reading": PREPARE_BYTES * PREPARE_COPIES if reads else 0,
+        "batches": batch * _bytes_per_image_in_batch(work),
+    }
+
+
+def _sum_bytes(work: Workload) -> int:
+    """The sums of all classes, of CTF^2 (half a plane) too where it is summed."""
+    columns = work.box_size_px + (work.box_size_px // 2 + 1 if work.with_ctf else 0)
+    return work.n_classes * work.box_size_px * columns * SUM_BYTES_PER_PIXEL
+
+
+def _matching_bytes(work: Workload) -> int:
+    """Work space of the threads: spectra of a particle and its peak heights."""
+    if work.backend != "cpu":
+        return 0
+    spectra = sum(work.ring_lengths) * MATCH_BYTES_PER_SAMPLE
+    heights = work.n_classes * 2 * FLOAT32
+    return work.threads * work.n_shifts * (spectra + heights)
+
+
 def _bytes_per_image_in_batch(work: Workload) -> int:
-    prepared = work.box_size_px**2 * FLOAT32
-    scores = work.n_classes * FLOAT32
-    return (BATCHES_IN_FLIGHT + WORK_COPIES) * prepared + scores
+    copies = BATCHES_IN_FLIGHT + (1 if work.normalises else 0)
+    return copies * work.image_bytes + work.n_classes * FLOAT32
 
 
-def _batch_size(work: Workload, room: int) -> int:
+def _batch_size(work: Workload) -> int:
     """Images worked on together: enough to keep threads or GPU busy, within the memory."""
-    wanted = CPU_BATCH_BYTES // (work.box_size_px**2 * FLOAT32)
+    wanted = CPU_BATCH_BYTES // work.image_bytes
     if work.backend == "cuda":
         wanted = LARGEST_BATCH
         if work.device_bytes:
             usable = DEVICE_SHARE * work.device_bytes - _device_fixed(work)
             wanted = int(usable // _device_bytes_per_image(work))
     if work.memory_bytes:
+        share = CACHE_SHARE if work.cache == "memory" else 0.0
+        taken = work.n_particles * (TABLE_BYTES_PER_PARTICLE + RESULT_BYTES_PER_PARTICLE)
+        taken += sum(_matching_stage(work, 0, 0).values())
+        room = int((1.0 - share) * work.memory_bytes) - taken
         wanted = min(wanted, room // _bytes_per_image_in_batch(work))
     return max(SMALLEST_BATCH, min(wanted, LARGEST_BATCH))
 
 
-def _reference_bytes(work: Workload) -> int:
-    lengths = work.ring_lengths
-    return len(lengths) * lengths[-1] * REFERENCE_BYTES_PER_SAMPLE
+def _reference_samples(work: Workload) -> int:
+    """Samples of one reference, counted as if all rings were as long as the longest."""
+    return len(work.ring_lengths) * work.ring_lengths[-1]
 
 
 def _device_fixed(work: Workload) -> int:
-    image = work.box_size_px**2 * FLOAT32
-    return work.n_classes * (image * CLASS_IMAGES + _reference_bytes(work))
+    references = _reference_samples(work) * DEVICE_REFERENCE_BYTES_PER_SAMPLE
+    return work.n_classes * (work.image_bytes * DEVICE_CLASS_IMAGES + references)
 
 
 def _device_bytes_per_image(work: Workload) -> int:
     """Ring samples of one image at all shifts, its pixels and its peak heights."""
-    rings = work.n_shifts * sum(work.ring_lengths) * MATCH_BYTES_PER_SAMPLE
+    rings = work.n_shifts * sum(work.ring_lengths) * DEVICE_MATCH_BYTES_PER_SAMPLE
     heights = work.n_shifts * work.n_classes * 2 * FLOAT32
-    return rings + heights + BATCHES_IN_FLIGHT * work.box_size_px**2 * FLOAT32
+    return rings + heights + DEVICE_BATCHES * work.image_bytes
 
 
 def _seconds(work: Workload, cache_bytes: int) -> float:
     """Time of one iteration: the rank with most particles, its threads all at work."""
-    kept = cache_bytes / (work.n_local * work.box_size_px**2 * FLOAT32)
+    kept = cache_bytes / (work.n_local * work.image_bytes)
     lengths = work.ring_lengths
     samples = work.n_shifts * sum(lengths) * CPU_SECONDS_PER_SAMPLE
     # Half the angles are harmonics, and about half of those lie above the references' cut-off.

@@ -69,6 +69,29 @@ def test_a_limit_is_kept_by_a_smaller_cache():
     assert forecast(replace(WORK, memory_bytes=8 * GIB)).cache_bytes == free.cache_bytes
 
 
+def test_sets_beyond_32_bits_are_counted_to_the_byte():
+    n, box = 20_000_000, 512
+    work = replace(WORK, n_particles=n, image_box_px=box, box_size_px=box, n_classes=3000)
+    pixels = n * box * box
+    assert pixels > 2**42
+    assert forecast(work).parts["cached images"] == 4 * pixels
+    twice = forecast(replace(work, n_particles=2 * n))
+    assert twice.parts["cached images"] == 8 * pixels
+    # Of classes alone: 3000 sums of two halves in 64 bits pass 2^32 bytes thrice over.
+    alone = forecast(replace(work, cache="none"))
+    assert 3000 * box * box * 2 * 8 > 2**33
+    assert alone.parts["class averages"] >= 3000 * box * box * 3 * 4
+    fewer = forecast(replace(work, cache="none", n_classes=1500))
+    assert alone.parts["class averages"] == 2 * fewer.parts["class averages"] > 2**33
+
+
+def test_a_stage_that_takes_more_decides():
+    classes = forecast(replace(WORK, n_classes=5000, cache="none"))
+    particles = forecast(replace(WORK, n_particles=5_000_000, cache="none"))
+    assert max(classes.parts, key=classes.parts.get) == "class averages"
+    assert max(particles.parts, key=particles.parts.get) == "particle table"
+
+
 def test_without_a_cache_images_are_read_in_every_iteration():
     kept, again = forecast(WORK), forecast(replace(WORK, cache="none"))
     assert again.cache_bytes == 0
