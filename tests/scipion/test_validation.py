@@ -110,7 +110,7 @@ class TestValidation(ProjectTest):
     def test_forecast_stands_in_the_summary_and_warns_of_large_runs(self):
         protocol = self._mra()
         (line,) = protocol._summary()
-        self.assertRegex(line, r"^Forecast: .*GiB of memory per rank.*per iteration, \d+ iterations")
+        self.assertRegex(line, r"^Forecast: .*GiB of memory per rank.*per iteration, \d+ iter")
         particles = protocol.input_particles()
         with (
             mock.patch.object(forecasts, "this_machine", return_value=SMALL),
