@@ -11,6 +11,7 @@ from cryoralib_plugin.fourier.fsc import fsc
 from cryoralib_plugin.fourier.reconstruction import (
     LOWEST_RELATIVE_WEIGHT,
     divided,
+    even_weights,
     floored,
     reconstruct,
     wiener_weights,
@@ -204,6 +205,35 @@ def test_the_wiener_filter_is_the_one_of_the_halves(xp):
         assert damped[2][2 * shell] == pytest.approx(2 * f / (1 + f), rel=1e-4)
     with pytest.raises(ValueError, match="n_halves must be 1 or 2, but it is 3"):
         wiener_weights(weights, 2, curve, n_halves=3)
+
+
+def test_even_weights_cost_no_amplitude_and_gain_correlation():
+    n, radius = 80, 20
+    volume, images, rotations, shift = _views(2 * n, 8)
+    ctf = _transfer(2 * n, BOX, 8)
+    blurred = np.fft.irfft2(np.fft.rfft2(images) * ctf, s=(BOX, BOX))
+    noise = np.random.default_rng(9).normal(scale=1.5 * images.std(), size=images.shape)
+    noisy = (blurred + noise).astype(np.float32)
+    halves = [
+        _inserted(noisy[rows], rotations[rows], shift[rows], radius=radius, ctf=ctf[rows])
+        for rows in (slice(0, n), slice(n, None))
+    ]
+    safe = [(data, floored(weights, 2)) for data, weights in halves]
+    plain = [reconstruct(*half) for half in safe]
+    curve = fsc(*plain)
+    even = [
+        reconstruct(data, even_weights(weights, 2, curve, n_halves=2)) for data, weights in safe
+    ]
+    mean, other = 0.5 * sum(plain), 0.5 * sum(even)
+    kept = np.abs(volume) > 0.05 * volume.max()
+    slope = np.vdot(volume[kept], mean[kept]) / np.vdot(volume[kept], volume[kept])
+    assert np.vdot(volume[kept], other[kept]) / np.vdot(volume[kept], volume[kept]) == (
+        pytest.approx(slope, abs=0.01)
+    )
+    before, after = fsc(mean, volume)[1:radius], fsc(other, volume)[1:radius]
+    assert (after > before - 0.01).all()
+    noisiest = (before > 0.2) & (before < 0.7)
+    assert noisiest.any() and (after - before)[noisiest].mean() > 0.01
 
 
 def test_few_views_are_damped_more_than_many():
