@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager
+from math import isfinite
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional
 
 from tqdm import tqdm
@@ -59,15 +60,16 @@ class Progress:
         number = int(metrics["iteration"])
         each = (time.perf_counter() - self._began) / max(number - self._first, 1)
         left = (self._n_iterations - number) * each
+        changed, finest = metrics["changed_fraction"], metrics["resolution_best_angst"]
         logger.info(
-            "iteration %d of %d: %.1f effective classes, %d dead, %.1f %% changed class, "
-            "best resolution %.1f A; about %s left",
+            "iteration %d of %d: %.1f effective classes, %d dead, %s%s; about %s left",
             number,
             self._n_iterations,
             metrics["effective_classes"],
             metrics["dead_classes"],
-            100.0 * metrics["changed_fraction"],
-            metrics["resolution_best_angst"],
+            # Nothing to compare with in the first iteration.
+            f"{100.0 * changed:.1f} % changed class, " if isfinite(changed) else "",
+            f"best resolution {finest:.1f} A" if isfinite(finest) else "resolution unknown",
             duration(left),
         )
 

@@ -45,9 +45,7 @@ def write_iteration(
     )
     results.write_metrics({**row, **{f"seconds_{name}": t for name, t in seconds.items()}})
     numbers = np.where(everyone.reference >= 0, task.class_numbers[everyone.reference], 0)
-    table = task.table.with_poses(
-        everyone.poses, class_numbers=numbers, scores=everyone.score
-    ).with_half_sets()
+    table = task.table.with_poses(everyone.poses, class_numbers=numbers, scores=everyone.score)
     results.write_iteration(
         Checkpoint(
             iteration=state.iteration,

@@ -134,6 +134,8 @@ def make_task(
             )
     if not len(table):
         raise ConfigError("there are no particles to align: the particle file has no rows")
+    # Decided once, and warned of once, where the file's halves cannot be kept.
+    table = table.with_half_sets()
     return Task(
         config=config,
         table=table,

@@ -71,6 +71,8 @@ def find_particles(path: Union[str, Path]) -> Tuple[ParticleTable, StackCatalogu
         header tells the pixel size, 1 A is assumed and said.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"particle file {path} is a folder: name a STAR file or stack in it")
     if not path.is_file():
         raise FileNotFoundError(f"particle file {path} does not exist")
     if path.suffix.lower() == STAR_SUFFIX:

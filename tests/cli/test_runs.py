@@ -17,7 +17,7 @@ from cryoralib_plugin import cli
 from cryoralib_plugin.contract._codec import from_json
 from cryoralib_plugin.contract.align2d import MultireferenceConfig
 from cryoralib_plugin.contract.results import QUARANTINE_COLUMNS, ResultPaths
-from cryoralib_plugin.io.star import read_star
+from cryoralib_plugin.io.star import read_star, write_star
 
 SMALL = "--box-size-px 32 --pixel-size-angst 4 --object-diameter-angst 80 --shift-max-px 1".split()
 SHORT = "--n-classes 2 --n-iterations 2 --outer-radius-px 12 --shift-range-px 1".split()
@@ -47,6 +47,19 @@ def align(star, run_dir, *words, program="mra"):
     return cli.main(
         [program, "--particles-file", str(star), "--output-dir", str(run_dir), *given, *words]
     )
+
+
+def test_halves_that_cannot_be_kept_are_told_of_once(copied, tmp_path, caplog):
+    star = copied / "particles.star"
+    blocks = read_star(star)
+    blocks["particles"]["rlnRandomSubset"] = 1
+    write_star(star, blocks)
+    with caplog.at_level("INFO", logger="cryoralib_plugin"):
+        assert align(star, tmp_path / "run") == 0
+    assert caplog.text.count("does not divide the particles into halves") == 1
+    assert "nan" not in caplog.text and "changed class" in caplog.text
+    written = read_star(ResultPaths(tmp_path / "run").data_star(2))["particles"]
+    assert written["rlnRandomSubset"].value_counts().to_dict() == {1: 30, 2: 30}
 
 
 @pytest.mark.parametrize("program", ["mra", "rfa"])

@@ -176,6 +176,8 @@ def test_bad_sets_are_refused_before_any_work(tmp_path, monkeypatch):
     assert "must be square, but those of flat.mrcs have 8 x 6 px" in message("1@flat.mrcs")
     with pytest.raises(FileNotFoundError, match=r"particle file no\.star does not exist"):
         find_particles("no.star")
+    with pytest.raises(IsADirectoryError, match=r"is a folder: name a STAR file or stack in it"):
+        find_particles(".")
     write_particles("set.star", ["1@a.mrcs"])
     with pytest.raises(ValueError, match="needs rlnDefocusU"):
         open_plain("set.star", Preprocessing(ctf="phase_flip"))
