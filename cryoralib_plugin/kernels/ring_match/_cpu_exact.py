@@ -17,38 +17,41 @@ def sample_and_normalise(image, x, y, positions, weights, normalise, samples):
     area-weighted mean 0 and standard deviation 1; constant rings become zeros.
     """
     sample_image(image, x, y, positions, samples)
+    if normalise:
+        _normalise(samples, weights)
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def _normalise(samples, weights):
     total = mean = 0.0
-    for i in range(positions.shape[0]):
+    for i in range(samples.shape[0]):
         total += weights[i]
         mean += weights[i] * samples[i]
     mean /= total
     square = 0.0
-    for i in range(positions.shape[0]):
+    for i in range(samples.shape[0]):
         square += weights[i] * (samples[i] - mean) ** 2
-    if normalise:
-        scale = 1.0 / np.sqrt(square / total) if square > 0.0 else 0.0
-        for i in range(positions.shape[0]):
-            samples[i] = (samples[i] - mean) * scale
+    scale = 1.0 / np.sqrt(square / total) if square > 0.0 else 0.0
+    for i in range(samples.shape[0]):
+        samples[i] = (samples[i] - mean) * scale
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _ring_product(table, first, stride, samples):
-    """Sum of samples times every ``stride``-th table entry from ``first``, around the circle."""
+def _ring_product(tables, row, first, stride, samples, begin, length):
+    """Sum of a ring's samples times every ``stride``-th table entry from ``first``, around it."""
     total = 0.0
-    n_angles, length = table.shape[0], samples.shape[0]
+    n_angles = np.uintp(tables.shape[1])
+    table, at, sample = tables[row], np.uintp(first), np.uintp(begin)
     if stride == 1:
-        split = n_angles - first
+        split = n_angles - at
         for n in range(split):
-            total += table[first + n] * samples[n]
-        for n in range(split, length):
-            total += table[n - split] * samples[n]
+            total += table[at + n] * samples[sample + n]
+        for n in range(at):
+            total += table[n] * samples[sample + split + n]
     else:
-        at = first
-        for n in range(length):
-            total += table[at] * samples[n]
-            at += stride
-            if at >= n_angles:
-                at -= n_angles
+        step, mask = np.uintp(stride), n_angles - np.uintp(1)
+        for n in range(np.uintp(length)):
+            total += table[(at + n * step) & mask] * samples[sample + n]
     return total
 
 
@@ -61,9 +64,8 @@ def correlation_at(tables, starts, lengths, samples, reversed_samples, mirror, a
     first = (n_angles - angle) % n_angles if mirror else angle
     total = 0.0
     for ring in range(lengths.shape[0]):
-        begin = starts[ring]
         total += _ring_product(
-            tables[ring], first, n_angles // lengths[ring], source[begin : begin + lengths[ring]]
+            tables, ring, first, n_angles // lengths[ring], source, starts[ring], lengths[ring]
         )
     return total
 

@@ -62,21 +62,18 @@ def expand_columns(image, side, width, out, to):
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "nsz"}, forceinline=True)
-def _sample_lanes(expanded, corner, column_stride, width, n_lanes, x, y, out, to):
-    """Fill ``n_lanes`` values of ``out`` with the image at (x, y) and whole-pixel steps from it."""
-    column, row = np.intp(x), np.intp(y)
-    dx, dy = np.float32(x - column), np.float32(y - row)
+def _sample_lanes(expanded, at, column_stride, width, n_lanes, dx, dy, out, to):
+    """Fill ``n_lanes`` values of ``out`` with the image ``dx``, ``dy`` beyond the pixel ``at``."""
     ex, ey = np.float32(1.0) - dx, np.float32(1.0) - dy
     left_top, right_top, left_bottom, right_bottom = ex * ey, dx * ey, ex * dy, dx * dy
-    a = np.uintp(corner + column * column_stride + row * width)
-    b = a + np.uintp(column_stride)
-    c, d = a + np.uintp(width), b + np.uintp(width)
+    right = at + column_stride
+    below, across = at + width, right + width
     for lane in range(n_lanes):
         out[to + lane] = (
-            expanded[a + lane] * left_top
-            + expanded[b + lane] * right_top
-            + expanded[c + lane] * left_bottom
-            + expanded[d + lane] * right_bottom
+            expanded[at + lane] * left_top
+            + expanded[right + lane] * right_top
+            + expanded[below + lane] * left_bottom
+            + expanded[across + lane] * right_bottom
         )
 
 
@@ -112,55 +109,47 @@ def fold_rings(
     form_stride = np.uintp(n_quarter * n_rings * n_lanes)
     squares[: n_rings * n_lanes] = 0.0
     for tile in range(tiles.shape[0]):
-        width, lane, corner = tiles[tile, 2], tiles[tile, 4], tiles[tile, 5]
-        stride, count = side * width, np.uintp(width * tiles[tile, 3])
+        width, corner = np.uintp(tiles[tile, 2]), np.uintp(tiles[tile, 5])
+        stride, count = np.uintp(side) * width, width * np.uintp(tiles[tile, 3])
+        two, three = count + count, count + count + count
         cx, cy = x + fractions[tile, 0] + tiles[tile, 0], y + fractions[tile, 1] + tiles[tile, 1]
         for ring in range(n_rings):
             for n in range(n_quarter):
+                # The four samples share two columns and two rows.
                 px, py = quarter[ring * n_quarter + n, 0], quarter[ring * n_quarter + n, 1]
+                column, other_column = np.uintp(cx + px), np.uintp(cx - px)
+                row, other_row = np.uintp(cy + py), np.uintp(cy - py)
+                dx, other_dx = np.float32(cx + px - column), np.float32(cx - px - other_column)
+                dy, other_dy = np.float32(cy + py - row), np.float32(cy - py - other_row)
+                right, left = corner + column * stride, corner + other_column * stride
+                low, high = row * width, other_row * width
                 if n == 0 or n == n_quarter - 1:
                     # The first sample and the one opposite have no mirror partners, the
                     # quarter-circle sample and its partner no opposite ones: they count as zero.
                     four[count : 4 * count] = 0.0
                 _sample_lanes(
-                    expanded, corner, stride, width, count, cx + px, cy + py, four, np.uintp(0)
+                    expanded, right + low, stride, width, count, dx, dy, four, np.uintp(0)
                 )
                 if n > 0:
                     _sample_lanes(
-                        expanded, corner, stride, width, count, cx - px, cy + py, four, count
+                        expanded, left + low, stride, width, count, other_dx, dy, four, count
                     )
                 if n < n_quarter - 1:
                     _sample_lanes(
-                        expanded,
-                        corner,
-                        stride,
-                        width,
-                        count,
-                        cx + px,
-                        cy - py,
-                        four,
-                        count + count,
+                        expanded, right + high, stride, width, count, dx, other_dy, four, two
                     )
                 if 0 < n < n_quarter - 1:
                     _sample_lanes(
-                        expanded,
-                        corner,
-                        stride,
-                        width,
-                        count,
-                        cx - px,
-                        cy - py,
-                        four,
-                        count + count + count,
+                        expanded, left + high, stride, width, count, other_dx, other_dy, four, three
                     )
                 _fold(
                     four,
                     count,
                     folded,
-                    np.uintp((n * n_rings + ring) * n_lanes + lane),
+                    np.uintp((n * n_rings + ring) * n_lanes + tiles[tile, 4]),
                     form_stride,
                     squares,
-                    np.uintp(ring * n_lanes + lane),
+                    np.uintp(ring * n_lanes + tiles[tile, 4]),
                 )
 
 
