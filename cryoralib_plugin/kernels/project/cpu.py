@@ -9,6 +9,8 @@ from numba import njit, prange
 from cryoralib_plugin.fourier.band import FourierBand
 from cryoralib_plugin.fourier.volume import FourierVolume
 
+from ._cpu_rows import four_rows
+
 
 def project(volume: FourierVolume, rotations: np.ndarray, band: FourierBand) -> np.ndarray:
     """See the package."""
@@ -56,19 +58,8 @@ def _project(values, extent, rotations, kx, ky, slices):
                 continue
             at = np.uintp(2 * ((layer * (2 * extent + 1) + row) * width + column))
             gx, gy, gz = one - fx, one - fy, one - fz
-            real_00, imag_00 = _between(values, at, gx, fx)
-            real_01, imag_01 = _between(values, at + line, gx, fx)
-            real_10, imag_10 = _between(values, at + plane, gx, fx)
-            real_11, imag_11 = _between(values, at + plane + line, gx, fx)
-            real = (real_00 * gy + real_01 * fy) * gz + (real_10 * gy + real_11 * fy) * fz
-            imag = (imag_00 * gy + imag_01 * fy) * gz + (imag_10 * gy + imag_11 * fy) * fz
-            out[2 * k] = real
-            out[2 * k + 1] = sign * imag
-
-
-@njit(cache=True, nogil=True)
-def _between(values, at, gx, fx):
-    """Return the value between two neighbours along x."""
-    real = values[at] * gx + values[at + np.uintp(2)] * fx
-    imag = values[at + np.uintp(1)] * gx + values[at + np.uintp(3)] * fx
-    return real, imag
+            left_real, left_imag, right_real, right_imag = four_rows(
+                values, at, line, plane, gy * gz, fy * gz, gy * fz, fy * fz
+            )
+            out[2 * k] = left_real * gx + right_real * fx
+            out[2 * k + 1] = sign * (left_imag * gx + right_imag * fx)

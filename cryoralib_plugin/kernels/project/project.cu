@@ -2,8 +2,11 @@
 #include "common.cuh"
 #include "grid_cell.cuh"
 
-__device__ inline float2 between(const float* __restrict__ values, float gx, float fx) {
-    return make_float2(values[0] * gx + values[2] * fx, values[1] * gx + values[3] * fx);
+// The weighted sum of the first values of four rows.
+__device__ inline float four_rows(
+    const float* __restrict__ values, long long line, long long plane, const float* weights) {
+    return values[0] * weights[0] + values[line] * weights[1] + values[plane] * weights[2] +
+           values[plane + line] * weights[3];
 }
 
 // One thread for each term of each slice. values and slices: pairs of real and imaginary parts.
@@ -22,11 +25,11 @@ __global__ void project(
         const float* corner = values + 2 * corner_of(cell, extent);
         const float fx = cell.fx, fy = cell.fy, fz = cell.fz;
         const float gx = 1.0f - fx, gy = 1.0f - fy, gz = 1.0f - fz;
-        const float2 a = between(corner, gx, fx), b = between(corner + line, gx, fx);
-        const float2 c = between(corner + plane, gx, fx);
-        const float2 d = between(corner + plane + line, gx, fx);
-        real = (a.x * gy + b.x * fy) * gz + (c.x * gy + d.x * fy) * fz;
-        imag = (a.y * gy + b.y * fy) * gz + (c.y * gy + d.y * fy) * fz;
+        const float weights[4] = {gy * gz, fy * gz, gy * fz, fy * fz};
+        real = four_rows(corner, line, plane, weights) * gx +
+               four_rows(corner + 2, line, plane, weights) * fx;
+        imag = four_rows(corner + 1, line, plane, weights) * gx +
+               four_rows(corner + 3, line, plane, weights) * fx;
     }
     slices[2 * i] = real;
     slices[2 * i + 1] = cell.sign * imag;
