@@ -72,7 +72,9 @@ def find_particles(path: Union[str, Path]) -> Tuple[ParticleTable, StackCatalogu
     """
     path = Path(path)
     if path.is_dir():
-        raise IsADirectoryError(f"particle file {path} is a folder: name a STAR file or stack in it")
+        raise IsADirectoryError(
+            f"particle file {path} is a folder: name a STAR file or stack in it"
+        )
     if not path.is_file():
         raise FileNotFoundError(f"particle file {path} does not exist")
     if path.suffix.lower() == STAR_SUFFIX:
