@@ -26,7 +26,12 @@ def classified(shared_data, tmp_path_factory):
     rows["rlnImageName"] = number + f"@{real / 'apoferritin_10146_dev.mrcs'}"
     write_star(folder / "particles.star", {**blocks, "particles": rows})
     words = "--n-classes 3 --n-iterations 5 --outer-radius-px 24 --ctf-correction phase_flip"
-    files = ["--particles-file", str(folder / "particles.star"), "--output-dir", str(folder / "run")]
+    files = [
+        "--particles-file",
+        str(folder / "particles.star"),
+        "--output-dir",
+        str(folder / "run"),
+    ]
     assert cli.main(["mra", *files, *words.split()]) == 0
     paths = ResultPaths(folder / "run")
     return read_iteration(paths, paths.last_iteration())
