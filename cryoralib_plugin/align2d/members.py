@@ -42,10 +42,11 @@ class Matcher:
         search = task.config.search
         plan = search_plan(search, step.shifts, task.outer_radius_px)
         room = frame_room(task.box_size_px, task.outer_radius_px)
+        poses = task.first_poses() if step.restarts_shifts else before.poses
         return cls(
             plan,
             prepare_references(state.averages, plan, normalise=search.normalise_references),
-            shifts_in_frame(before.poses.shift_px, room, search.outside_frame),
+            shifts_in_frame(poses.shift_px, room, search.outside_frame),
         )
 
     def match(

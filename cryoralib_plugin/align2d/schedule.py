@@ -21,6 +21,8 @@ class Step:
     shifts : that are compared.
     cutoff_per_px : low-pass of the averages it makes, cycles per pixel; 0 for none.
     balanced : classes that attract more than their share are handicapped.
+    restarts_shifts : every particle is searched for around its first shift again, not around that
+        of the iteration before.
     is_last : the classes it makes are the result, so nothing may be re-seeded after it.
     """
 
@@ -28,6 +30,7 @@ class Step:
     shifts: ShiftStage
     cutoff_per_px: float
     balanced: bool
+    restarts_shifts: bool
     is_last: bool
 
 
@@ -35,7 +38,9 @@ def make_schedule(config: Any, outer_radius_px: int, *, annealed: bool) -> Tuple
     """Return the iterations of a run, in order.
 
     MRA divides its iterations among the stages of the shift schedule, RFA runs all of them in
-    each stage (SPARX ali2d).
+    each stage (SPARX ali2d). Shifts found against the first, smooth and mixed averages carry some
+    particles so far that later searches around them miss; so when classes are free for the
+    first time, every particle starts from its first shift again.
 
     Parameters
     ----------
@@ -58,6 +63,7 @@ def make_schedule(config: Any, outer_radius_px: int, *, annealed: bool) -> Tuple
                 annealing_cutoff(config, i, outer_radius_px) if annealed and i < last else 0.0
             ),
             balanced=annealed and i <= balanced_iterations(config),
+            restarts_shifts=annealed and i == balanced_iterations(config) + 1 > 1,
             is_last=i == last,
         )
         for i, stage in enumerate(of_iteration, start=1)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Optional, Tuple
 
 import numpy as np
@@ -27,10 +28,7 @@ def initial_state(task: Task, references: Optional[np.ndarray]) -> Tuple[Align2D
     ----------
     references : (n_classes, N, N) float32, or None to make them of the particles.
     """
-    start = Assignments.none(len(task.rows))
-    if task.config.search.start_from_alignment:
-        poses = task.table.poses(task.rows)
-        start = Assignments(start.reference, poses, start.score)
+    start = replace(Assignments.none(len(task.rows)), poses=task.first_poses())
     if references is not None:
         return given_references(task, references), start
     groups = Assignments(_first_classes(task), start.poses, start.score)

@@ -13,6 +13,7 @@ from cryoralib_plugin.arrays import namespace_of
 from cryoralib_plugin.contract._param import ConfigError
 from cryoralib_plugin.contract.schedule import outer_radius
 from cryoralib_plugin.fourier.masks import circular_mask
+from cryoralib_plugin.geometry.rigid2d import Poses2D
 from cryoralib_plugin.kernels.device import OutOfMemory
 from cryoralib_plugin.optics.ctf import CtfParameters
 from cryoralib_plugin.parallel.partition import rows_of_rank
@@ -64,6 +65,12 @@ class Task:
     def pixel_size_angst(self) -> float:
         """Pixel size of the images."""
         return float(self.source.pixel_size_angst)
+
+    def first_poses(self) -> Poses2D:
+        """Return the poses this rank's particles start from: none, or those of the table."""
+        if self.config.search.start_from_alignment:
+            return self.table.poses(self.rows)
+        return Poses2D.identity(len(self.rows))
 
     def batches(self, chosen: np.ndarray) -> Iterator[Tuple[np.ndarray, Any]]:
         """Yield (indices, images) of some of this rank's particles, unusable ones left out.

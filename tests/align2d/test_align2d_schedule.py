@@ -47,8 +47,9 @@ def test_the_last_averages_are_never_smoothed(program):
 def test_a_short_run_keeps_a_third_of_its_iterations_free(program):
     steps = make_schedule(program.config(n_iterations=6, balanced_iterations=8), 18, annealed=True)
     assert [step.balanced for step in steps] == [True] * 4 + [False] * 2
+    assert [step.restarts_shifts for step in steps] == [False] * 4 + [True, False]
     (only,) = make_schedule(program.config(n_iterations=1), 18, annealed=True)
-    assert not only.balanced and only.cutoff_per_px == 0.0
+    assert not only.balanced and not only.restarts_shifts and only.cutoff_per_px == 0.0
 
 
 def test_given_references_are_not_smoothed(program):
