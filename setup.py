@@ -103,6 +103,7 @@ setup(
         # NVRTC and its headers compile every kernel for every GPU generation, without a GPU.
         "test": [
             "pytest>=7",
+            "starfile>=0.5",
             "setuptools>=64",
             "nvidia-cuda-nvrtc-cu12>=12.8,<13",
             "nvidia-cuda-runtime-cu12>=12.8,<13",
