@@ -28,10 +28,10 @@ from cryoralib_plugin.contract.plan import GIB, forecast, workload_of
 from cryoralib_plugin.io.mrc import MrcStackWriter
 
 SHAPES = {
-    "many small": ("mra", 1, 70_000, 64, {"n_classes": 10}),
-    "reference-free": ("rfa", 1, 40_000, 90, {}),
-    "two ranks": ("mra", 2, 70_000, 90, {"n_classes": 10}),
-    "many classes": ("mra", 1, 2_000, 160, {"n_classes": 400, "n_iterations": 2}),
+    "many small": ("mra", 1, 60_000, 64, {"n_classes": 10}),
+    "reference-free": ("rfa", 1, 32_000, 90, {}),
+    "two ranks": ("mra", 2, 64_000, 90, {"n_classes": 10}),
+    "many classes": ("mra", 1, 2_400, 160, {"n_classes": 500, "n_iterations": 2}),
     "large box, down-sampled": ("mra", 1, 6_000, 256, {"n_classes": 10, "downsample_box_px": 224}),
     "large batch": (
         "mra", 1, 24_000, 128, {"n_classes": 10, "cache": "none", "batch_size": 6000},

@@ -11,59 +11,18 @@ import math
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional
 
+from .memory_stages import (
+    FLOAT32,
+    always_held,
+    bytes_per_image_in_batch,
+    matching_stage,
+    reference_samples,
+    stages,
+)
 from .presets import apply_preset
 from .schedule import outer_radius, shift_stages
 
 GIB = 2**30
-
-FLOAT32, FLOAT64 = 4, 8
-
-TABLE_BYTES_PER_PARTICLE = 500
-"""A row of RELION columns, names as text included; every rank holds all rows."""
-
-READ_BYTES_PER_PARTICLE = 1500
-"""A row of a STAR file on the root while it is read, before any image: its text, thrice, its
-values and names."""
-
-WRITE_BYTES_PER_ROW, WRITE_ROWS = 900, 2**16
-"""Words of one row and their list; so many rows are turned into text at a time (io.star)."""
-
-RESULT_BYTES_PER_PARTICLE = 200
-"""Class, pose and score (37 bytes): before, now, batch by batch and joined, gathered."""
-
-PREPARE_BYTES = 2 * 8 * 2**20
-"""Raw images that the two reading threads prepare at a time (particles.source)."""
-
-PREPARE_COPIES = 4
-"""Arrays of that size alive meanwhile: as stored, as float32, spectrum, background, result."""
-
-BATCHES_IN_FLIGHT = 3
-"""Prepared batches alive: the one in use and those that the threads are ahead."""
-
-SUM_BYTES_PER_PIXEL = 2 * 8
-"""Fixed-point sums of the two halves of a class (kernels.class_sums)."""
-
-SCORE_BYTES = FLOAT32 + 1
-"""The score of a particle with a class, and whether it is finite."""
-
-CTF_WORK_BYTES = 2**26
-"""Squared CTFs that are added together (kernels.class_sums)."""
-
-STATE_BYTES_PER_PIXEL = 3 * FLOAT32
-"""The average of a class and its two halves."""
-
-AVERAGING_BYTES_PER_PIXEL, AVERAGING_PIXELS = 80, 2**19
-"""Spectra and doubles of the two halves of so many pixels of averages (align2d.averages)."""
-
-REFERENCE_BYTES_PER_SAMPLE = 10
-"""Table (float64) and spectrum (float32, about half of it: short rings and filters cut the rest)
-of one sample of a reference, counted as if all rings were as long as the longest."""
-
-REFERENCE_WORK_BYTES_PER_SAMPLE = 25
-"""The same while they are made: table, samples on rings, spectrum, its energy and its tail."""
-
-MATCH_BYTES_PER_SAMPLE = 4
-"""Spectrum of one ring sample at one shift, on each thread of the processor."""
 
 DEVICE_MATCH_BYTES_PER_SAMPLE = 12
 """Samples, spectrum and work space of one ring sample at one shift, for each image on a GPU."""
@@ -247,7 +206,7 @@ def forecast(work: Workload) -> MemoryPlan:
         cache = work.n_local * work.image_bytes
         if work.memory_bytes:
             cache = min(cache, int(CACHE_SHARE * work.memory_bytes))
-    parts = max(_stages(work, batch, cache), key=lambda stage: sum(stage.values()))
+    parts = max(stages(work, batch, cache), key=lambda stage: sum(stage.values()))
     device = 0
     if work.backend == "cuda":
         device = _device_fixed(work) + batch * _device_bytes_per_image(work)
@@ -261,83 +220,6 @@ def forecast(work: Workload) -> MemoryPlan:
     )
 
 
-def _stages(work: Workload, batch: int, cache: int) -> List[Dict[str, int]]:
-    """What the root rank holds at each stage of a run, in bytes.
-
-    It reads the particle file; an iteration then prepares its references, matches, adds up over
-    ranks, averages, sends the averages to all ranks and writes. Each stage gives back what the
-    next does not need.
-    """
-    pixels = work.n_classes * work.box_size_px**2
-    sums, state = _sum_bytes(work), pixels * STATE_BYTES_PER_PIXEL
-    together = min(pixels, max(AVERAGING_PIXELS, work.box_size_px**2))
-    # Several ranks hold their own sums and the total; the averages travel as one message.
-    totals, messages = (2, 1) if work.n_ranks > 1 else (1, 0)
-    kept = {
-        "cached images": cache,
-        "particle table": work.n_particles * (TABLE_BYTES_PER_PARTICLE + RESULT_BYTES_PER_PARTICLE),
-    }
-    references = work.n_classes * _reference_samples(work) * REFERENCE_WORK_BYTES_PER_SAMPLE
-    written = min(work.n_particles, WRITE_ROWS) * WRITE_BYTES_PER_ROW
-    return [
-        {"particle table": work.n_particles * READ_BYTES_PER_PARTICLE},
-        {**kept, "class averages": state, "references": references},
-        {**kept, **_first_pass(work, batch)},
-        {**kept, **_matching_stage(work, batch, cache)},
-        {**kept, "class averages": state + totals * sums},
-        {
-            **kept,
-            "class averages": 2 * state + sums,
-            "averaging": together * AVERAGING_BYTES_PER_PIXEL,
-        },
-        {**kept, "class averages": (2 + messages) * state, "writing": written},
-    ]
-
-
-def _first_pass(work: Workload, batch: int) -> Dict[str, int]:
-    """What the pass over all images takes that makes the first references, in bytes."""
-    return {
-        "class averages": _sum_bytes(work),
-        "reading": PREPARE_BYTES * PREPARE_COPIES,
-        "batches": batch * _bytes_per_image_in_batch(work),
-    }
-
-
-def _matching_stage(work: Workload, batch: int, cache: int) -> Dict[str, int]:
-    """What matching takes beside the particle table and the cache, in bytes."""
-    is_kept = work.cache == "disk" or cache >= work.n_local * work.image_bytes
-    reads = work.given_references or not is_kept
-    state = work.n_classes * work.box_size_px**2 * STATE_BYTES_PER_PIXEL
-    return {
-        "class averages": state + _sum_bytes(work) * (2 if work.reassigns else 1),
-        "references": work.n_classes * _reference_samples(work) * REFERENCE_BYTES_PER_SAMPLE,
-        "scores": work.n_local * work.n_classes * SCORE_BYTES if work.balanced else 0,
-        "matching": _matching_bytes(work) + (CTF_WORK_BYTES if work.with_ctf else 0),
-        "reading": PREPARE_BYTES * PREPARE_COPIES if reads else 0,
-        "batches": batch * _bytes_per_image_in_batch(work),
-    }
-
-
-def _sum_bytes(work: Workload) -> int:
-    """The sums of all classes, of CTF^2 (half a plane) too where it is summed."""
-    columns = work.box_size_px + (work.box_size_px // 2 + 1 if work.with_ctf else 0)
-    return work.n_classes * work.box_size_px * columns * SUM_BYTES_PER_PIXEL
-
-
-def _matching_bytes(work: Workload) -> int:
-    """Work space of the threads: spectra of a particle and its peak heights."""
-    if work.backend != "cpu":
-        return 0
-    spectra = sum(work.ring_lengths) * MATCH_BYTES_PER_SAMPLE
-    heights = work.n_classes * 2 * FLOAT32
-    return work.threads * work.n_shifts * (spectra + heights)
-
-
-def _bytes_per_image_in_batch(work: Workload) -> int:
-    copies = BATCHES_IN_FLIGHT + (1 if work.normalises else 0)
-    return copies * work.image_bytes + work.n_classes * FLOAT32
-
-
 def _batch_size(work: Workload) -> int:
     """Images worked on together: enough to keep threads or GPU busy, within the memory."""
     wanted = CPU_BATCH_BYTES // work.image_bytes
@@ -348,20 +230,14 @@ def _batch_size(work: Workload) -> int:
             wanted = int(usable // _device_bytes_per_image(work))
     if work.memory_bytes:
         share = CACHE_SHARE if work.cache == "memory" else 0.0
-        taken = work.n_particles * (TABLE_BYTES_PER_PARTICLE + RESULT_BYTES_PER_PARTICLE)
-        taken += sum(_matching_stage(work, 0, 0).values())
-        room = int((1.0 - share) * work.memory_bytes) - taken
-        wanted = min(wanted, room // _bytes_per_image_in_batch(work))
+        taken = {**always_held(work), **matching_stage(work, 0, 0)}
+        room = int((1.0 - share) * work.memory_bytes) - sum(taken.values())
+        wanted = min(wanted, room // bytes_per_image_in_batch(work))
     return max(SMALLEST_BATCH, min(wanted, LARGEST_BATCH))
 
 
-def _reference_samples(work: Workload) -> int:
-    """Samples of one reference, counted as if all rings were as long as the longest."""
-    return len(work.ring_lengths) * work.ring_lengths[-1]
-
-
 def _device_fixed(work: Workload) -> int:
-    references = _reference_samples(work) * DEVICE_REFERENCE_BYTES_PER_SAMPLE
+    references = reference_samples(work) * DEVICE_REFERENCE_BYTES_PER_SAMPLE
     return work.n_classes * (work.image_bytes * DEVICE_CLASS_IMAGES + references)
 
 
