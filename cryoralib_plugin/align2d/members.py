@@ -45,7 +45,11 @@ class Matcher:
         poses = task.first_poses() if step.restarts_shifts else before.poses
         return cls(
             plan,
-            prepare_references(state.averages, plan, normalise=search.normalise_references),
+            prepare_references(
+                task.shown_by_particles(state.averages),
+                plan,
+                normalise=search.normalise_references,
+            ),
             shifts_in_frame(poses.shift_px, room, search.outside_frame),
         )
 

@@ -12,15 +12,18 @@ import numpy as np
 from cryoralib_plugin.arrays import namespace_of
 from cryoralib_plugin.contract._param import ConfigError
 from cryoralib_plugin.contract.schedule import outer_radius
+from cryoralib_plugin.fourier.filters import apply_filter
 from cryoralib_plugin.fourier.masks import circular_mask
 from cryoralib_plugin.geometry.rigid2d import Poses2D
 from cryoralib_plugin.kernels.device import OutOfMemory
-from cryoralib_plugin.optics.ctf import CtfParameters
+from cryoralib_plugin.optics.ctf import CtfParameters, ctf_2d
 from cryoralib_plugin.parallel.partition import rows_of_rank
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_BATCH_SIZE = 256
+# Particles, spread over the whole set and the same on every rank, that tell the mean CTF^2.
+_CTF_SAMPLE = 200
 # Pixels that are normalised together: in double precision they take several times their room.
 _NORMALISED_PIXELS = 2**22
 
@@ -71,6 +74,19 @@ class Task:
         if self.config.search.start_from_alignment:
             return self.table.poses(self.rows)
         return Poses2D.identity(len(self.rows))
+
+    def shown_by_particles(self, averages: np.ndarray) -> np.ndarray:
+        """Return averages (n_classes, N, N) with the amplitudes that particles have, float32.
+
+        Averages divided by the summed CTF^2 show the object itself: their low frequencies, which
+        a particle hardly shows, would rule the comparison. The root of the mean CTF^2 of all
+        particles gives them back the amplitudes of a phase-flipped particle.
+        """
+        if self.ctf is None:
+            return averages
+        rows = np.unique(np.linspace(0, len(self.table) - 1, _CTF_SAMPLE).astype(np.int64))
+        transfer = ctf_2d(self.table.ctf(rows), self.box_size_px, self.pixel_size_angst)
+        return apply_filter(averages, np.sqrt((transfer**2).mean(axis=0))).astype(np.float32)
 
     def batches(self, chosen: np.ndarray) -> Iterator[Tuple[np.ndarray, Any]]:
         """Yield (indices, images) of some of this rank's particles, unusable ones left out.

@@ -7,14 +7,18 @@ import shutil
 import numpy as np
 import pytest
 
+from cryoralib_plugin.align2d.task import make_task
 from cryoralib_plugin.align2d.truth import class_quality
 from cryoralib_plugin.contract import labels
 from cryoralib_plugin.contract._param import ConfigError
 from cryoralib_plugin.contract.results import METRICS_COLUMNS, ResultPaths
+from cryoralib_plugin.fourier.transform import backward, forward
 from cryoralib_plugin.io.mrc import write_stack
 from cryoralib_plugin.io.run_files import RunFiles
 from cryoralib_plugin.kernels.device import CpuDevice, OutOfMemory
 from cryoralib_plugin.kernels.transform2d import transform_images
+from cryoralib_plugin.optics.ctf import ctf_2d
+from cryoralib_plugin.parallel.communicator import SerialCommunicator
 from cryoralib_plugin.particles.source import ArraySource
 from cryoralib_plugin.particles.table import ParticleTable
 
@@ -295,3 +299,22 @@ def test_ctf_is_summed_where_asked_for(program, views):
     )
     assert not np.allclose(plain.averages, summed.averages)
     assert np.isfinite(summed.averages).all()
+
+
+def test_references_have_the_amplitudes_of_particles_multiplied_by_their_ctf(program, views):
+    ctf = {
+        labels.DEFOCUS_U: 15000.0, labels.DEFOCUS_V: 15000.0, labels.DEFOCUS_ANGLE: 0.0,
+        labels.VOLTAGE: 300.0, labels.SPHERICAL_ABERRATION: 2.7, labels.AMPLITUDE_CONTRAST: 0.1,
+    }  # fmt: skip
+    n, box = len(views.images), views.images.shape[-1]
+    table = program.table().with_columns({name: np.full(n, v) for name, v in ctf.items()})
+    source = ArraySource(views.images, PIXEL_SIZE)
+    config = program.config(ctf_correction="wiener")
+    task = make_task(config, table, source, CpuDevice(), SerialCommunicator(), 0)
+    # All particles share one CTF, so what they show is its size times the object.
+    transfer = np.abs(ctf_2d(table.ctf(np.array([0])), box, PIXEL_SIZE)[0])
+    shown = task.shown_by_particles(views.references)
+    expected = backward(forward(views.references) * transfer, box)
+    np.testing.assert_allclose(shown, expected, atol=1e-5 * np.abs(expected).max())
+    plain = make_task(program.config(), table, source, CpuDevice(), SerialCommunicator(), 0)
+    assert plain.shown_by_particles(views.references) is views.references
