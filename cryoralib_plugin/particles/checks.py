@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Union
-
 import numpy as np
 
 from cryoralib_plugin.contract import labels
@@ -13,7 +10,6 @@ from cryoralib_plugin.contract import labels
 from .table import ParticleTable
 
 _LARGEST_KV = 2000.0
-_PIXEL_SIZE_TOLERANCE = 0.01
 
 
 def check_ctf(table: ParticleTable, ctf_correction: str) -> None:
@@ -75,50 +71,3 @@ def check_ctf(table: ParticleTable, ctf_correction: str) -> None:
                 f"the particles are {done} already ({name}): set ctf_correction to none, or give "
                 "them as they were extracted"
             )
-
-
-def check_references(
-    images: np.ndarray,
-    pixel_size_angst: float,
-    *,
-    box_size_px: int,
-    particle_pixel_size_angst: float,
-    path: Union[str, Path] = "",
-) -> None:
-    """Check that references have the box and pixel size of the prepared particles.
-
-    Parameters
-    ----------
-    images
-        (K, rows, columns), the references.
-    pixel_size_angst
-        From their header; 0, or 1 as some programs write for "unknown", is not compared.
-    box_size_px, particle_pixel_size_angst
-        Of the particles after down-sampling.
-
-    Raises
-    ------
-    ValueError
-        Other box; other pixel size; a reference that is not finite or is constant.
-    """
-    name = f"references {path}".strip()
-    if images.shape[1:] != (box_size_px, box_size_px):
-        raise ValueError(
-            f"{name} must have the box of the particles, {box_size_px} x {box_size_px} px (after "
-            f"down-sampling), but have {images.shape[2]} x {images.shape[1]} px: rescale them or "
-            "change downsample_box_px"
-        )
-    is_known = pixel_size_angst > 0 and pixel_size_angst != 1.0
-    ratio = pixel_size_angst / particle_pixel_size_angst
-    if is_known and abs(ratio - 1) > _PIXEL_SIZE_TOLERANCE:
-        raise ValueError(
-            f"{name} must have the pixel size of the particles, {particle_pixel_size_angst:g} A "
-            f"(after down-sampling), but have {pixel_size_angst:g} A: rescale them or change "
-            "downsample_box_px"
-        )
-    lowest, highest = images.min(axis=(1, 2)), images.max(axis=(1, 2))
-    for number, (low, high) in enumerate(zip(lowest, highest), 1):
-        if not np.isfinite(low + high):
-            raise ValueError(f"reference {number} of {name} holds NaN or Inf: remove or replace it")
-        if low == high:
-            raise ValueError(f"reference {number} of {name} is constant: remove or replace it")

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from cryoralib_plugin.geometry.rigid2d import Poses2D
-from cryoralib_plugin.particles.checks import check_ctf, check_references
+from cryoralib_plugin.particles.checks import check_ctf
 from cryoralib_plugin.particles.table import ParticleTable
 
 
@@ -228,25 +228,3 @@ def test_ctf_is_not_corrected_twice():
     blocks["optics"]["rlnCtfDataArePhaseFlipped"] = [1, 0]
     with pytest.raises(ValueError, match="are phase-flipped already"):
         check_ctf(ParticleTable.from_blocks(blocks), "phase_flip")
-
-
-def test_references_must_fit_the_particles():
-    def check(images, pixel_size=2.0):
-        check_references(
-            images, pixel_size, box_size_px=8, particle_pixel_size_angst=2.0, path="r.mrcs"
-        )
-
-    good = np.random.default_rng(0).normal(size=(3, 8, 8)).astype(np.float32)
-    check(good)
-    check(good, 0.0)
-    with pytest.raises(ValueError, match=r"references r\.mrcs must have the box .* but have 6 x 6"):
-        check(good[:, :6, :6])
-    with pytest.raises(ValueError, match="must have the pixel size of the particles, 2 A .* 3.1 A"):
-        check(good, 3.1)
-    bad = good.copy()
-    bad[1, 2, 3] = np.nan
-    with pytest.raises(ValueError, match=r"reference 2 of references r\.mrcs holds NaN or Inf"):
-        check(bad)
-    bad[1] = 4.0
-    with pytest.raises(ValueError, match="reference 2 of .* is constant"):
-        check(bad)
