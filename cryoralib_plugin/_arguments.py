@@ -58,6 +58,9 @@ def read_config(config_class: Type[Config], description: str, arguments: List[st
     ``--help`` and ``--print-config`` write to the screen and raise SystemExit(0).
     """
     parser = parser_for(config_class, description)
+    problems = _answers_to_switches(arguments, config_class)
+    if problems:
+        raise ConfigError("\n".join(problems))
     given, unknown = parser.parse_known_args(arguments)
     if unknown:
         raise ConfigError("\n".join(_unknown_options(unknown, config_class)))
@@ -113,6 +116,24 @@ def _reader_of(declared: Param) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(f"must be {wanted}, not {text!r}") from None
 
     return read
+
+
+def _answers_to_switches(arguments: List[str], config_class: type) -> List[str]:
+    """One sentence for every true-or-false option that is given a value, which it cannot take."""
+    problems = []
+    for _, _, name, declared in iter_params(config_class):
+        if declared.kind is not bool:
+            continue
+        yes = flag_of(name)
+        no = "--no-" + yes[2:]
+        for word, after in zip(arguments, [*arguments[1:], "-"]):
+            flag, equals, value = word.partition("=")
+            if flag in (yes, no) and (equals or not after.startswith("-")):
+                problems.append(
+                    f"{flag} takes no value, but is given {value if equals else after!r}: "
+                    f"write {yes} for yes, {no} for no"
+                )
+    return problems
 
 
 def _unknown_options(unknown: List[str], config_class: type) -> List[str]:

@@ -77,3 +77,19 @@ def keep_compiled_kernels() -> Path:
     base = base or Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
     folder = base / "cryoralib" / "numba" / digest.hexdigest()[:16]
     return Path(os.environ.setdefault("NUMBA_CACHE_DIR", str(folder)))
+
+
+def notice_of_first_use(concept: str) -> str:
+    """What explains the silence while the kernels of a folder of kernels/ are compiled.
+
+    Empty where Numba has kept them.
+    """
+    folder = keep_compiled_kernels()
+    python = "py{}{}".format(*sys.version_info)
+    # Numba's folders are called after the folder of the source, its files after the Python.
+    if next(folder.glob(f"{concept}_*/*.{python}*.nbi"), None) is not None:
+        return ""
+    return (
+        "first use of this version on this machine: its kernels are compiled once, which takes a "
+        f"minute or two, and kept in {folder}"
+    )

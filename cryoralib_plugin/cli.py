@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from . import __version__
 from ._arguments import read_config
-from ._machine import keep_compiled_kernels, launched, share_cores
+from ._machine import keep_compiled_kernels, launched, notice_of_first_use, share_cores
 from .contract._codec import nearest, to_json
 from .contract._param import ConfigError
 from .contract.plan import GIB, MEMORY_SHARE, forecast, workload_of
@@ -142,6 +142,9 @@ def _align2d(config_class: Any, words: List[str], session: Session) -> int:
         "cryoralib %s, %s of %d particles on %d rank(s), %s: %s",
         __version__, config.program, len(table), comm.size, device.name, plan.in_words,
     )  # fmt: skip
+    notice = notice_of_first_use("ring_match") if device.kind == "cpu" else ""
+    if notice:
+        logger.info(notice)
     # The result does not depend on the batch, so the record of the run keeps what was asked for.
     compute = replace(compute, batch_size=plan.batch_size)
     try:
@@ -205,7 +208,7 @@ def _demo(words: List[str], session: Session) -> int:
     _log_to_screen(None)
     from .scipion.demo import main as demo
 
-    return demo(words)
+    return demo(words, notice=notice_of_first_use("ring_match"))
 
 
 def _scipion(words: List[str], session: Session) -> int:

@@ -40,8 +40,8 @@ class DemoError(RuntimeError):
     """A protocol of the demo failed; the text says which and why."""
 
 
-def main(words: List[str]) -> int:
-    """Run the demo with the command line's words; its exit code."""
+def main(words: List[str], *, notice: str = "") -> int:
+    """Run the demo with the command line's words; its exit code. A notice is shown before."""
     parser = argparse.ArgumentParser(
         prog="python -m cryoralib_plugin demo", description=__doc__.split("\n")[0]
     )
@@ -50,6 +50,8 @@ def main(words: List[str]) -> int:
     )
     parser.add_argument("--ranks", type=int, default=1, help="MPI processes of the alignments")
     arguments = parser.parse_args(words)
+    if notice:
+        logger.info(notice)
     output = arguments.output.resolve()  # the project becomes the working directory
     pictures = run_demo(output, n_ranks=arguments.ranks)
     logger.info("The pictures and a page that explains them:")

@@ -20,6 +20,7 @@ from cryoralib_plugin.contract.align2d import (
     ReferenceFreeConfig,
 )
 from cryoralib_plugin.contract.simulate import SimulateConfig
+from cryoralib_plugin.scipion import demo
 
 PROGRAMS = {"mra": MultireferenceConfig, "rfa": ReferenceFreeConfig, "simulate": SimulateConfig}
 
@@ -84,6 +85,17 @@ def test_a_misspelt_option_is_refused_and_its_value_passed_over(capsys):
     assert said == "unknown option: --n-clases; did you mean --n-classes?"
 
 
+@pytest.mark.parametrize("words", [["--within-classes", "true"], ["--within-classes=yes"]])
+def test_a_switch_says_how_it_is_written(capsys, words):
+    said = refusal(capsys, "rfa", "--particles-file", "a.star", *words)
+    value = words[0].partition("=")[2] or words[1]
+    assert said == (
+        f"--within-classes takes no value, but is given {value!r}: write --within-classes for "
+        "yes, --no-within-classes for no"
+    )
+    assert "--mirror for yes" in refusal(capsys, "mra", "--no-mirror", "1", "--n-classes", "3")
+
+
 def test_no_particles_are_refused(capsys):
     assert refusal(capsys, "mra") == "particles_file (Particles) must be given"
 
@@ -101,6 +113,15 @@ def test_a_configuration_of_another_program_is_refused(capsys, tmp_path):
     path.write_text(to_json(ReferenceFreeConfig()))
     said = refusal(capsys, "mra", "--config", str(path))
     assert said == "the configuration is for the program rfa, not for mra"
+
+
+def test_the_demo_shows_the_notice_it_is_given(monkeypatch, tmp_path, caplog):
+    page = tmp_path / "project" / "report.html"
+    monkeypatch.setattr(demo, "run_demo", lambda output, n_ranks: [page])
+    with caplog.at_level("INFO", logger="cryoralib_plugin"):
+        assert demo.main(["--output", str(tmp_path)], notice="its kernels are compiled once") == 0
+    assert caplog.messages[0] == "its kernels are compiled once"
+    assert str(page) in caplog.text
 
 
 def test_gpus_must_be_numbers(capsys):

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cryoralib_plugin import _machine
@@ -66,6 +68,27 @@ def test_compiled_kernels_belong_to_their_sources(monkeypatch, tmp_path):
         monkeypatch.delenv("NUMBA_CACHE_DIR")
     assert len(folders) == 2
     assert all(folder.is_relative_to(tmp_path / "cryoralib") for folder in folders)
+
+
+def test_the_first_use_of_kernels_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    assert "kept in " + str(tmp_path / "cache") in _machine.notice_of_first_use("ring_match")
+    python = f"py{sys.version_info[0]}{sys.version_info[1]}"
+    for name in (f"random_1a/cpu.f-1.{python}.nbi", "ring_match_2b/cpu.f-1.py27.nbi"):
+        kept = tmp_path / "cache" / name
+        kept.parent.mkdir(parents=True)
+        kept.touch()
+    assert "compiled once" in _machine.notice_of_first_use("ring_match")
+    (tmp_path / "cache" / "ring_match_2b" / f"cpu.f-1.{python}.nbi").touch()
+    assert _machine.notice_of_first_use("ring_match") == ""
+
+
+def test_numba_keeps_kernels_where_the_notice_looks_for_them():
+    from cryoralib_plugin.kernels.random import uniform
+
+    uniform(1, 0, 0, np.arange(3), 1)
+    folder = Path(os.environ["NUMBA_CACHE_DIR"])
+    assert _machine.notice_of_first_use("random") == "", sorted(folder.iterdir())
 
 
 def test_a_chosen_kernel_cache_is_left_alone(monkeypatch, tmp_path):

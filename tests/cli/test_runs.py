@@ -75,6 +75,19 @@ def test_a_run_leaves_its_whole_story(particles, tmp_path, program):
     assert not [path for path in Path(paths.run_dir).iterdir() if path.suffix == ".scratch"]
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_the_first_run_of_an_installation_tells_why_it_waits(
+    particles, tmp_path, caplog, monkeypatch, is_first
+):
+    notice = "first use of this version" if is_first else ""
+    monkeypatch.setattr(cli, "notice_of_first_use", lambda concept: notice)
+    with caplog.at_level("INFO", logger="cryoralib_plugin"):
+        assert align(particles / "particles.star", tmp_path / "run") == 0
+    log = ResultPaths(tmp_path / "run").log.read_text()
+    assert log.count("first use of this version") == int(is_first)
+    assert caplog.text.count("first use of this version") == int(is_first)
+
+
 def test_a_run_is_repeated_from_its_own_configuration(particles, tmp_path):
     assert align(particles / "particles.star", tmp_path / "one", "--batch-size", "7") == 0
     config = str(ResultPaths(tmp_path / "one").config_json)
