@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one round of a 3D refinement hands to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+import numpy as np
+
+from cryoralib_plugin.fourier.fsc import MaskedFsc
+
+GLOBAL, LOCAL, DEFOCUS = "global", "local", "defocus"
+"""The stages of a refinement, in their order."""
+
+
+@dataclass(frozen=True)
+class Refine3DState:
+    """The model after a round: maps, noise and what decides how the next round searches.
+
+    Attributes
+    ----------
+    iteration : 0 before the first round.
+    stage : GLOBAL, LOCAL or DEFOCUS, of the round that made it.
+    cutoff_px : exclusive cut-off radius that round compared particles up to, Fourier px.
+    references : (n_classes, 2, N, N, N) float32, filtered and flattened, one for each half: what
+        particles of the half are compared with next.
+    noise_power : (2, n_groups, N // 2 + 1) float64, variance of a real or imaginary part of the
+        unnormalised spectrum of the noise, by half, group and shell.
+    class_shares : (n_classes,) float64, sum 1.
+    fsc : (n_classes, N // 2 + 1) float64, correlation of the half maps, in the mask and freed of
+        it where the run asks for that.
+    """
+
+    iteration: int
+    stage: str
+    cutoff_px: int
+    references: np.ndarray
+    noise_power: np.ndarray
+    class_shares: np.ndarray
+    fsc: np.ndarray
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.references)
+
+    @property
+    def box_size_px(self) -> int:
+        """N of the maps."""
+        return int(self.references.shape[-1])
+
+
+@dataclass(frozen=True)
+class RoundMaps:
+    """The maps of a round as users want them.
+
+    Attributes
+    ----------
+    unfiltered_halves : (n_classes, 2, N, N, N) float32.
+    merged : (n_classes, N, N, N) float32, from both halves, Wiener filtered, not masked.
+    masks : (n_classes, N, N, N) float32, between 0 and 1.
+    curves : the correlations of the half maps of each class.
+    """
+
+    unfiltered_halves: np.ndarray
+    merged: np.ndarray
+    masks: np.ndarray
+    curves: Tuple[Optional[MaskedFsc], ...]

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the particles of a rank add up to in a round: integers, so that no order matters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Tuple
+
+import numpy as np
+
+from cryoralib_plugin.kernels.backproject import SliceSums
+
+POWER_UNIT = 2.0**-24
+"""Unit of the fixed-point noise sums, relative to the noise power the round began with."""
+
+
+@dataclass(frozen=True)
+class NoiseSums:
+    """Residual power of particles after the expected projection is taken away.
+
+    Attributes
+    ----------
+    power : (2, n_groups, N // 2 + 1) int64
+        Sums over particles of the mean of ``1/2 |X - C A|^2`` over each shell, by half and group,
+        relative to the noise power the round began with, in units of POWER_UNIT.
+    cross, reference_power : (2, n_groups) int64, sums of ``Re conj(C A) X`` and ``|C A|^2`` over
+        the noise power, in units of POWER_UNIT: their ratio is the intensity of the group.
+    counts : (2, n_groups) int64, particles.
+    """
+
+    power: np.ndarray
+    cross: np.ndarray
+    reference_power: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def zeros(cls, n_groups: int, box_size_px: int) -> NoiseSums:
+        """Return empty sums."""
+        pair = np.zeros((2, n_groups), np.int64)
+        power = np.zeros((2, n_groups, box_size_px // 2 + 1), np.int64)
+        return cls(power, pair, pair.copy(), pair.copy())
+
+
+@dataclass(frozen=True)
+class RoundSums:
+    """All sums of a round, on the host.
+
+    Attributes
+    ----------
+    slices : for each class and half; data are ``weight conj(phase) C X / sigma^2``, weights are
+        ``weight C^2 / sigma^2``, entered with every operator of the symmetry.
+    noise : of the residuals.
+    class_mass : (n_classes,) int64, sums of the particles' probabilities of each class, in units
+        of POWER_UNIT.
+    """
+
+    slices: Tuple[Tuple[SliceSums, SliceSums], ...]
+    noise: NoiseSums
+    class_mass: np.ndarray
+
+    def total(self, comm: Any) -> RoundSums:
+        """Return the sums over all ranks, on every rank."""
+        return replace(
+            self,
+            slices=tuple(tuple(comm.sum(half) for half in halves) for halves in self.slices),
+            noise=comm.sum(self.noise),
+            class_mass=comm.sum(self.class_mass),
+        )
