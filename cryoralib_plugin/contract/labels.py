@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""RELION's column names, the only ones this package uses, with their types and units."""
+"""RELION's column names with their types and units, and the few that RELION has no word for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Dict
 
 @dataclass(frozen=True)
 class Column:
-    """One column: RELION's name, the type of its values and their unit."""
+    """One column: its name, the type of its values and their unit."""
 
     name: str
     kind: type
@@ -34,6 +34,8 @@ IS_FLIP = "rlnIsFlip"
 CLASS_NUMBER = "rlnClassNumber"
 RANDOM_SUBSET = "rlnRandomSubset"
 FIGURE_OF_MERIT = "rlnParticleFigureOfMerit"
+MAX_PROBABILITY = "rlnMaxValueProbDistribution"
+LOG_LIKELIHOOD = "rlnLogLikeliContribution"
 GROUP_NUMBER = "rlnGroupNumber"
 REFERENCE_IMAGE = "rlnReferenceImage"
 
@@ -60,6 +62,13 @@ DETECTOR_PIXEL_SIZE = "rlnDetectorPixelSize"
 MAGNIFICATION = "rlnMagnification"
 PIXEL_SIZE = "rlnPixelSize"
 
+# What RELION has no name for: how sure a 3D refinement is of a particle, and what it weighs.
+ANGULAR_STD = "cryoralibAngularStdDeg"
+SHIFT_STD = "cryoralibShiftStdPx"
+DEFOCUS_FACTOR = "cryoralibDefocusFactor"
+DEFOCUS_STD = "cryoralibDefocusStd"
+WEIGHT = "cryoralibWeight"
+
 COLUMNS: Dict[str, Column] = {
     column.name: column
     for column in (
@@ -79,6 +88,8 @@ COLUMNS: Dict[str, Column] = {
         Column(CLASS_NUMBER, int),
         Column(RANDOM_SUBSET, int),
         Column(FIGURE_OF_MERIT, float),
+        Column(MAX_PROBABILITY, float),
+        Column(LOG_LIKELIHOOD, float),
         Column(GROUP_NUMBER, int),
         Column(REFERENCE_IMAGE, str),
         Column(DEFOCUS_U, float, "angst"),
@@ -101,5 +112,10 @@ COLUMNS: Dict[str, Column] = {
         Column(DETECTOR_PIXEL_SIZE, float, "um"),
         Column(MAGNIFICATION, float),
         Column(PIXEL_SIZE, float, "angst"),
+        Column(ANGULAR_STD, float, "deg"),
+        Column(SHIFT_STD, float, "px"),
+        Column(DEFOCUS_FACTOR, float),
+        Column(DEFOCUS_STD, float),
+        Column(WEIGHT, float),
     )
 }

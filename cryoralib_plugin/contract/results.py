@@ -27,12 +27,50 @@ METRICS_COLUMNS = (
 )
 """The first columns of metrics.csv, one row an iteration; columns seconds_* of phases follow."""
 
+FSC_COLUMNS = (
+    "class",
+    "shell",
+    "resolution_angst",
+    "fsc_unmasked",
+    "fsc_masked",
+    "fsc_randomised",
+    "fsc_corrected",
+    "fsc_used",
+)
+"""Correlations of the half maps of a 3D run; fsc_used is the one that decided in the run, and what
+a run without a masked curve does not measure stays empty."""
+
+NOISE_COLUMNS = ("half", "group", "shell", "noise_power")
+"""Halves, 1 and 2, and groups, from 1, with the variance of a real or imaginary part of the
+unnormalised spectrum of their noise."""
+
+METRICS3D_COLUMNS = (
+    "iteration",
+    "stage",
+    "cutoff_px",
+    "cutoff_angst",
+    "resolution_angst",
+    "resolution_unmasked_angst",
+    "median_angular_std_deg",
+    "median_shift_std_px",
+    "median_rotation_change_deg",
+    "median_score",
+    "mean_phases",
+)
+"""The first columns of metrics.csv of a 3D run; shares of classes and seconds_* follow. The
+resolutions are those of the best class."""
+
 QUARANTINE_COLUMNS = ("rlnImageId", "rlnImageName", "reason")
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 """The states in status.json; the file is written last, so "finished" means that all is there."""
 
 _MANIFEST = re.compile(r"run_it(\d{3,})_manifest\.json")
+
+
+def class_share_column(class_number: int) -> str:
+    """The column of metrics.csv with the share of particles in a class, counted from 1."""
+    return f"class_share_{class_number:03d}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +102,7 @@ class ResultPaths:
 
     @property
     def metrics_csv(self) -> Path:
-        """One row an iteration; see METRICS_COLUMNS."""
+        """One row an iteration; see METRICS_COLUMNS and METRICS3D_COLUMNS."""
         return self._file("metrics.csv")
 
     @property
@@ -78,7 +116,7 @@ class ResultPaths:
         return self._file("report")
 
     def data_star(self, iteration: int) -> Path:
-        """Particles with class, pose and score (RELION labels)."""
+        """Particles with class, pose, score and, in 3D, uncertainties (`contract.labels`)."""
         return self._of_iteration(iteration, "data.star")
 
     def classes_mrcs(self, iteration: int) -> Path:
@@ -93,8 +131,41 @@ class ResultPaths:
         """Fourier ring correlation of the halves, per class; see FRC_COLUMNS."""
         return self._of_iteration(iteration, "frc.csv")
 
+    def unfiltered_half_mrc(self, iteration: int, half: int, class_number: int) -> Path:
+        """Half map as it was reconstructed; half is 1 or 2, classes are counted from 1."""
+        name = f"half{half}_class{class_number:03d}_unfil.mrc"
+        return self._of_iteration(iteration, name)
+
+    def reference_mrc(self, iteration: int, half: int, class_number: int) -> Path:
+        """What the particles of a half are compared with in the next round."""
+        return self._of_iteration(iteration, f"half{half}_class{class_number:03d}.mrc")
+
+    def merged_mrc(self, iteration: int, class_number: int) -> Path:
+        """The map of both halves, filtered."""
+        return self._of_iteration(iteration, f"class{class_number:03d}.mrc")
+
+    def masked_mrc(self, iteration: int, class_number: int) -> Path:
+        """The map of both halves, filtered, inside its mask."""
+        return self._of_iteration(iteration, f"class{class_number:03d}_masked.mrc")
+
+    def mask_mrc(self, iteration: int, class_number: int) -> Path:
+        """The mask of a class, between 0 and 1."""
+        return self._of_iteration(iteration, f"mask_class{class_number:03d}.mrc")
+
+    def fsc_csv(self, iteration: int) -> Path:
+        """Fourier shell correlations of the half maps, per class; see FSC_COLUMNS."""
+        return self._of_iteration(iteration, "fsc.csv")
+
+    def noise_csv(self, iteration: int) -> Path:
+        """Noise power by half, group and shell; see NOISE_COLUMNS."""
+        return self._of_iteration(iteration, "noise.csv")
+
+    def cloud_h5(self, iteration: int) -> Path:
+        """Support points of every particle, from which a 3D run continues."""
+        return self._of_iteration(iteration, "cloud.h5")
+
     def model_json(self, iteration: int) -> Path:
-        """Box, pixel size and, per class, members, resolution and mean score."""
+        """Box, pixel size and, per class, members, resolution and mean score or share."""
         return self._of_iteration(iteration, "model.json")
 
     def manifest_json(self, iteration: int) -> Path:
