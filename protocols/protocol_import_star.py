@@ -13,6 +13,7 @@ from pwem.protocols import EMProtocol
 from pyworkflow import BETA
 from pyworkflow.protocol import ProtImportBase
 
+from cryoralib_plugin.contract.foreign import advice_on
 from cryoralib_plugin.scipion.images import bring_stacks
 from cryoralib_plugin.scipion.import_star import Imported
 from cryoralib_plugin.scipion.imported_set import AUTOMATIC, fill_from_star
@@ -109,6 +110,8 @@ class CryoRalibProtImportStar(EMProtocol, ProtImportBase):
             return ["Name the STAR file to import."]
         if not Path(star_file).is_file():
             return [f"The STAR file {star_file} does not exist."]
+        if advice_on(star_file):
+            return [advice_on(star_file)]
         try:
             imported = self._read()
         except (ValueError, OSError) as error:

@@ -132,31 +132,12 @@ def make_task(
         If there are too few particles for the classes, or none.
     """
     rows = rows_of_rank(len(table), comm.rank, comm.size)
-    within_classes = config.program == "rfa" and config.files.within_classes
+    class_numbers = class_numbers_of(config, table, n_references)
     candidates = None
-    if within_classes:
-        numbers = np.asarray(table.class_numbers)
-        class_numbers = np.unique(numbers[numbers > 0])
-        if not len(class_numbers):
-            raise ConfigError(
-                "within_classes asks for an alignment inside each class, but no particle has a "
-                "class (rlnClassNumber above 0): classify the particles first, or switch it off"
-            )
-        first = np.searchsorted(class_numbers, numbers[rows])
-        candidates = np.stack([first, first + (numbers[rows] > 0)], axis=1)
-    elif config.program == "rfa":
-        class_numbers = np.array([1])
-    else:
-        class_numbers = np.arange(1, (n_references or config.search.n_classes) + 1)
-        needed = len(class_numbers) * config.averages.minimum_class_size
-        if len(table) < needed:
-            raise ConfigError(
-                f"n_classes ({len(class_numbers)}) with at least "
-                f"{config.averages.minimum_class_size} members each needs {needed} particles, but "
-                f"there are {len(table)}: lower n_classes or minimum_class_size"
-            )
-    if not len(table):
-        raise ConfigError("there are no particles to align: the particle file has no rows")
+    if _keeps_classes(config):
+        numbers = np.asarray(table.class_numbers)[rows]
+        first = np.searchsorted(class_numbers, numbers)
+        candidates = np.stack([first, first + (numbers > 0)], axis=1)
     # Decided once, and warned of once, where the file's halves cannot be kept.
     table = table.with_half_sets()
     return Task(
@@ -172,6 +153,51 @@ def make_task(
         candidates=candidates,
         outer_radius_px=outer_radius(config.search, source.box_size_px),
     )
+
+
+def class_numbers_of(config: Any, table: Any, n_references: int) -> np.ndarray:
+    """Return the (n_classes,) int64 rlnClassNumber of each class of a run.
+
+    Parameters
+    ----------
+    n_references : number of initial references; 0 where none are given.
+
+    Raises
+    ------
+    ConfigError
+        If there are too few particles for the classes, or none.
+    """
+    if not len(table):
+        raise ConfigError("there are no particles to align: the particle file has no rows")
+    if _keeps_classes(config):
+        numbers = np.asarray(table.class_numbers)
+        given = np.unique(numbers[numbers > 0])
+        if not len(given):
+            raise ConfigError(
+                "within_classes asks for an alignment inside each class, but no particle has a "
+                "class (rlnClassNumber above 0): classify the particles first, or switch it off"
+            )
+        return given
+    if config.program == "rfa":
+        return np.array([1])
+    n_classes = n_references or config.search.n_classes
+    needed = n_classes * config.averages.minimum_class_size
+    if len(table) < needed:
+        what, less = (
+            (f"references_file ({n_references} references)", "give fewer references")
+            if n_references
+            else (f"n_classes ({n_classes})", "lower n_classes")
+        )
+        raise ConfigError(
+            f"{what} with at least {config.averages.minimum_class_size} members each needs "
+            f"{needed} particles, but there are {len(table)}: {less} or lower minimum_class_size"
+        )
+    return np.arange(1, n_classes + 1)
+
+
+def _keeps_classes(config: Any) -> bool:
+    """Whether every particle stays in the class it has."""
+    return bool(getattr(config.files, "within_classes", False))
 
 
 def normalised_in_disk(images: Any, radius_px: float) -> Any:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field, fields
-from typing import Any, Dict, Iterator, Optional, Tuple, get_type_hints
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, get_type_hints
 
 _KINDS = (bool, int, float, str)
 
@@ -177,6 +177,23 @@ def problem_with(name: str, declared: Param, value: Any) -> str:
     return ""
 
 
+def raise_together(*checks: Callable[[], Any]) -> None:
+    """Make all checks, then raise what one complains of, or the complaints of several as one.
+
+    Checks complain by ValueError or OSError, whose text is for the user.
+    """
+    found: List[Exception] = []
+    for check in checks:
+        try:
+            check()
+        except (ValueError, OSError) as error:
+            found.append(error)
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        raise ConfigError("\n".join(map(str, found)))
+
+
 def validate(config: Any) -> None:
     """Refuse, in one `ConfigError` that names them all, values that cannot be used.
 
@@ -188,7 +205,12 @@ def validate(config: Any) -> None:
         problem = problem_with(name, declared, getattr(getattr(config, group_name), name))
         if problem:
             problems.append(problem)
-    if not problems and hasattr(config, "problems"):
-        problems.extend(config.problems())
+    if hasattr(config, "problems"):
+        try:
+            problems.extend(config.problems())
+        except (TypeError, ValueError, LookupError):
+            # Nothing can be said of parameters together while one of them makes no sense.
+            if not problems:
+                raise
     if problems:
         raise ConfigError("\n".join(problems))

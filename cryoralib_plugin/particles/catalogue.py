@@ -13,6 +13,7 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 import numpy as np
 import pandas as pd
 
+from cryoralib_plugin.contract._param import raise_together
 from cryoralib_plugin.io.stack import StackHeader, read_stack_header, read_stack_images
 
 # Each thread takes address space, which `ulimit -v` counts, so there are few.
@@ -65,8 +66,9 @@ class StackCatalogue:
         else:
             with ThreadPoolExecutor(_HEADER_THREADS) as pool:
                 headers = list(pool.map(read_stack_header, paths, chunksize=_MANY_STACKS))
-        _check_boxes(headers)
-        _check_indices(headers, stack_of_row, indices)
+        raise_together(
+            lambda: _check_boxes(headers), lambda: _check_indices(headers, stack_of_row, indices)
+        )
         _report_notes(headers)
         has_moved = any(str(path) != name for path, name in zip(paths, names))
         return cls(tuple(headers), stack_of_row, indices, has_moved)

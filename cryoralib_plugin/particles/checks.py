@@ -18,7 +18,7 @@ def check_ctf(table: ParticleTable, ctf_correction: str) -> None:
     Raises
     ------
     ValueError
-        Naming the column, the first row and what to do.
+        Naming every column that is wrong, its first row and what to do.
     """
     if ctf_correction == "none":
         return
@@ -37,10 +37,11 @@ def check_ctf(table: ParticleTable, ctf_correction: str) -> None:
     ]
     if missing:
         raise ValueError(f"{asked} {', '.join(missing)}, which the particles lack: {advice}")
+    problems = []
     ctf = table.ctf()
     largest_kv = float(np.nanmax(ctf.voltage_kv)) if len(ctf) else 0.0
     if largest_kv > _LARGEST_KV:
-        raise ValueError(
+        problems.append(
             f"{labels.VOLTAGE} must be in kV, but is {largest_kv:g}: it seems to be in V, divide "
             "it by 1000"
         )
@@ -57,7 +58,7 @@ def check_ctf(table: ParticleTable, ctf_correction: str) -> None:
             bad |= values > 1.0
         rows = np.flatnonzero(bad)
         if rows.size:
-            raise ValueError(
+            problems.append(
                 f"{name} must be {text}, but {rows.size} of {len(table)} particles have other "
                 f"values, the first is row {rows[0] + 1} with {values[rows[0]]:g}: correct or "
                 f"remove them; {advice}"
@@ -67,7 +68,9 @@ def check_ctf(table: ParticleTable, ctf_correction: str) -> None:
         (labels.DATA_ARE_PREMULTIPLIED, "multiplied by their CTF"),
     ):
         if name in per_group and (per_group[name] != 0).any():
-            raise ValueError(
+            problems.append(
                 f"the particles are {done} already ({name}): set ctf_correction to none, or give "
                 "them as they were extracted"
             )
+    if problems:
+        raise ValueError("\n".join(problems))

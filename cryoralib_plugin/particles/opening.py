@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Tuple, Union
+from typing import Any, Callable, Tuple, Union
 
+from cryoralib_plugin.contract.foreign import advice_on
 from cryoralib_plugin.contract.plan import CACHE_SHARE
 from cryoralib_plugin.contract.schedule import outer_radius
 from cryoralib_plugin.io.stack import read_stack_header
@@ -23,7 +24,11 @@ _UNKNOWN_PIXEL_SIZE_ANGST = 1.0
 
 
 def open_particles(
-    config: Any, comm: Any, memory_bytes: float
+    config: Any,
+    comm: Any,
+    memory_bytes: float,
+    *,
+    check: Callable[[ParticleTable, StackCatalogue], None],
 ) -> Tuple[ParticleTable, ImageSource]:
     """Open the particles of a 2D program on every rank; the root alone reads tables and headers.
 
@@ -35,13 +40,18 @@ def open_particles(
         The ranks of the run.
     memory_bytes
         What this rank may take; the cache gets its share.
+    check
+        Called on the root before any work; raises where the particles cannot be used.
 
     Returns
     -------
     table, source
         Of the whole set, on every rank; shifts are in pixels of the prepared images.
     """
-    found = find_particles(config.files.particles_file) if comm.is_root else None
+    found = None
+    if comm.is_root:
+        found = find_particles(config.files.particles_file)
+        check(*found)
     table, catalogue = comm.broadcast(found)
     box = config.preprocess.downsample_box_px or catalogue.box_size_px
     radius = outer_radius(config.search, box)
@@ -77,6 +87,8 @@ def find_particles(path: Union[str, Path]) -> Tuple[ParticleTable, StackCatalogu
         )
     if not path.is_file():
         raise FileNotFoundError(f"particle file {path} does not exist")
+    if advice_on(path):
+        raise ValueError(advice_on(path))
     if path.suffix.lower() == STAR_SUFFIX:
         table = ParticleTable.read(path)
         catalogue = StackCatalogue.open(table.image_names, path.parent)

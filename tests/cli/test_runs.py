@@ -176,6 +176,42 @@ def test_bad_input_is_refused_before_any_work(copied, tmp_path, capsys, damage, 
     assert ResultPaths(tmp_path / "run").last_iteration() is None
 
 
+def test_all_that_is_wrong_is_told_together(copied, tmp_path, capsys):
+    with mrcfile.new(tmp_path / "references.mrcs") as stack:
+        stack.set_data(np.zeros((40, 40, 40), np.float32))
+        stack.voxel_size = 2.0
+    words = ["--n-classes", "40", "--outer-radius-px", "15", "--ctf-correction", "phase_flip"]
+    words += ["--downsample-box-px", "34"]
+    assert align(copied / "particles.mrcs", tmp_path / "many", *words) == 1
+    _, *said = capsys.readouterr().err.split("error: ")
+    lines = said[0].splitlines()
+    assert len(lines) == 3
+    assert "downsample_box_px must not exceed" in lines[0]
+    assert "CTF correction (phase_flip) needs rlnDefocusU" in lines[1]
+    assert lines[2].startswith("n_classes (40)") and "lower n_classes" in lines[2]
+    words = ["--references-file", str(tmp_path / "references.mrcs"), "--outer-radius-px", "15"]
+    assert align(copied / "particles.star", tmp_path / "references", *words) == 1
+    _, *said = capsys.readouterr().err.split("error: ")
+    lines = said[0].splitlines()
+    assert [line.split(" (")[0] for line in lines] == [
+        "outer_radius_px",
+        "references must have the box of the particles, 32 x 32 px, but those in "
+        f"{tmp_path / 'references.mrcs'} have 40 x 40 px: resample them, or set downsample_box_px "
+        "so that the boxes agree",
+        "references_file",
+    ]
+    assert "needs 160 particles, but there are 60: give fewer references" in lines[2]
+
+
+def test_cryosparc_files_get_advice(tmp_path, capsys):
+    (tmp_path / "J12_particles.cs").write_bytes(b"\x93NUMPY")
+    assert align(tmp_path / "J12_particles.cs", tmp_path / "run") == 1
+    said = capsys.readouterr().err
+    assert "export it as RELION STAR first" in said
+    assert "csparc2star.py J12_particles.cs [passthrough.cs] particles.star" in said
+    assert "plugin scipion-em-cryosparc2" in said
+
+
 def test_references_of_another_box_are_refused(particles, tmp_path, capsys):
     with mrcfile.new(tmp_path / "references.mrcs") as stack:
         stack.set_data(np.zeros((2, 40, 40), np.float32))

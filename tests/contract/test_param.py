@@ -20,6 +20,7 @@ from cryoralib_plugin.contract._param import (
     param,
     params_of,
     parse_numbers,
+    raise_together,
     validate,
 )
 
@@ -187,6 +188,33 @@ def test_checks_that_join_parameters_are_heard():
     with pytest.raises(ConfigError, match="too few"):
         validate(strict)
     validate(dataclasses.replace(strict, search=Search(n_classes=5)))
+
+
+def test_a_value_out_of_bounds_does_not_hide_what_does_not_go_together():
+    @dataclass(frozen=True)
+    class Strict(Config):
+        def problems(self):
+            return ["too few" for _ in range(int(self.search.n_classes))][:1]
+
+    strict = Strict(files=Files("a.star"), search=Search(n_classes=501))
+    with pytest.raises(ConfigError, match="n_classes .* between 1 and 500, not 501\ntoo few"):
+        validate(strict)
+    with pytest.raises(ConfigError, match="n_classes .* a whole number, not 'ten'$"):
+        validate(dataclasses.replace(strict, search=Search(n_classes="ten")))
+
+
+def test_checks_made_together_are_told_together():
+    def complain(error):
+        raise error
+
+    with pytest.raises(FileNotFoundError, match="^no stack$"):
+        raise_together(lambda: None, lambda: complain(FileNotFoundError("no stack")))
+    with pytest.raises(ConfigError, match="^no stack\nno box$"):
+        raise_together(
+            lambda: complain(FileNotFoundError("no stack")), lambda: complain(ValueError("no box"))
+        )
+    with pytest.raises(KeyError):
+        raise_together(lambda: complain(KeyError("ours")))
 
 
 def test_wrong_declarations_are_found_by_the_first_reader():

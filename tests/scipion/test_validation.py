@@ -46,6 +46,11 @@ class TestValidation(ProjectTest):
         )
         self.assertEqual(rfa.validate(), [])
 
+    def test_cryosparc_files_get_advice(self):
+        Path("J12_particles.cs").touch()
+        (problem,) = self.new("CryoRalibProtImportStar", starFile="J12_particles.cs").validate()
+        self.assertIn("export it as RELION STAR first, with csparc2star.py of pyem", problem)
+
     def test_sizes_that_do_not_fit_are_refused(self):
         self.assertRefused("plus the largest shift", outerRadiusPx=14, shiftRangePx="5")
         self.assertRefused("must not be larger than the particles' box", downsampleBoxPx=64)
