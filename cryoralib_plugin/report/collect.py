@@ -20,6 +20,11 @@ from cryoralib_plugin.io.mrc import read_mrc
 from cryoralib_plugin.io.run_files import RunFiles
 from cryoralib_plugin.io.star import read_star
 
+_ADVICE = (
+    "give what was --output-dir of an alignment, or the folder extra/run of a Scipion protocol "
+    "(Runs/<number>_<protocol>/extra/run)"
+)
+
 
 @dataclass(frozen=True)
 class RunReport:
@@ -67,13 +72,14 @@ def collect(run_dir: Path) -> RunReport:
         If the directory does not exist or nothing in it comes from a run.
     """
     paths, files = ResultPaths(run_dir), RunFiles(ResultPaths(run_dir))
-    iteration = paths.last_iteration()
     if not Path(run_dir).is_dir():
-        raise FileNotFoundError(f"Run directory {run_dir} does not exist.")
+        what = "is a file" if Path(run_dir).exists() else "does not exist"
+        raise FileNotFoundError(f"{run_dir} must be the folder of a run, but {what}: {_ADVICE}")
+    iteration = paths.last_iteration()
     if iteration is None and not paths.config_json.is_file() and not paths.status_json.is_file():
         raise FileNotFoundError(
-            f"{run_dir} is not a run directory: it holds neither config.json nor status.json nor a "
-            "finished iteration. Give the folder that was the run's output_dir."
+            f"{run_dir} must be the folder of a run, but holds neither config.json nor status.json "
+            f"nor a finished iteration: {_ADVICE}"
         )
     metrics = files.read_metrics()
     return RunReport(

@@ -116,10 +116,14 @@ def test_poses_that_are_missing_leave_the_rest(tmp_path):
 
 
 def test_other_folders_are_refused_in_words(tmp_path):
-    with pytest.raises(FileNotFoundError, match="does not exist"):
+    advice = "give what was --output-dir of an alignment, or the folder extra/run of a Scipion"
+    with pytest.raises(FileNotFoundError, match=f"folder of a run, but does not exist: {advice}"):
         write_report(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="not a run directory.*output_dir"):
+    with pytest.raises(FileNotFoundError, match=f"neither config.json nor .* iteration: {advice}"):
         write_report(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(FileNotFoundError, match=f"folder of a run, but is a file: {advice}"):
+        write_report(tmp_path / "file")
 
 
 def test_program_writes_where_it_is_told(run, tmp_path):
@@ -133,4 +137,5 @@ def test_program_refuses_other_folders_in_words(tmp_path, capsys):
     from cryoralib_plugin.cli import main
 
     assert main(["report", str(tmp_path)]) == 1
-    assert "not a run directory" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {tmp_path} must be the folder of a run")
