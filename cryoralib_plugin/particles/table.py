@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from cryoralib_plugin.optics.ctf import CtfParameters
 
 from .optics_groups import common_pixel_size, split_blocks, value_of_group
 from .poses import columns_of_poses, poses_from_frame
+from .poses3d import columns_of_poses3d, has_angles, poses3d_from_frame
 
 logger = logging.getLogger(__name__)
 STAR_SUFFIX = ".star"
@@ -153,6 +154,41 @@ class ParticleTable:
             columns[labels.CLASS_NUMBER] = np.asarray(class_numbers, np.int64)
         if scores is not None:
             columns[labels.FIGURE_OF_MERIT] = np.asarray(scores, np.float64)
+        return self.with_columns(columns, rows=rows)
+
+    def poses3d(
+        self, rows: Optional[np.ndarray] = None
+    ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the poses in space of all or some rows, and which of them are known.
+
+        Returns
+        -------
+        rotations : (n, 4) float64, w x y z; the identity where no pose is known.
+        shift_px : (n, 2) float64, px of `pixel_size_angst`; 0 where no pose is known.
+        known : (n,) bool; all False where rot and tilt are 0 in every row of the table, as they
+            are after extraction or 2D classification.
+        """
+        return poses3d_from_frame(
+            self._rows(rows), self._known_pixel_size(), is_posed=has_angles(self.particles)
+        )
+
+    def with_poses3d(
+        self,
+        rotations: np.ndarray,
+        shift_px: np.ndarray,
+        *,
+        rows: Optional[np.ndarray] = None,
+    ) -> ParticleTable:
+        """Return the table with new poses in space of all or some rows.
+
+        Parameters
+        ----------
+        rotations
+            (n, 4) or (len(rows), 4) float, w x y z, unit.
+        shift_px
+            (n, 2) or (len(rows), 2) float, px of `pixel_size_angst`.
+        """
+        columns = columns_of_poses3d(rotations, shift_px, self._known_pixel_size())
         return self.with_columns(columns, rows=rows)
 
     def with_columns(
