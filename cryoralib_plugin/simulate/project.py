@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cryoralib_plugin.geometry.rotations import from_euler, to_matrices
+
 from .phantom import Phantom, gaussian_profiles
 
 
@@ -32,15 +34,6 @@ class Poses3D:
         return Poses3D(self.angles_deg[rows], self.shift_px[rows])
 
 
-def rotation_matrices(angles_deg: np.ndarray) -> np.ndarray:
-    """Return (n, 3, 3) float64 ``R = Rz(rot) Ry(tilt) Rz(psi)``; its third column is the view.
-
-    The projection is ``image(x, y) = integral of V(R (x, y, s)^T) ds``.
-    """
-    rot, tilt, psi = np.deg2rad(angles_deg).T
-    return _about_z(rot) @ _about_y(tilt) @ _about_z(psi)
-
-
 def project(
     phantom: Phantom, poses: Poses3D, box_size_px: int, pixel_size_angst: float
 ) -> np.ndarray:
@@ -53,8 +46,9 @@ def project(
     box_size_px : N.
     pixel_size_angst : Angstrom per pixel.
     """
-    rotations = rotation_matrices(poses.angles_deg)
-    # Blob b lies at R (x, y, s)^T, so its image is at the first two entries of R^T b.
+    rotations = to_matrices(from_euler(*poses.angles_deg.T))
+    # The image at (x, y) is the integral over s of V(R (x, y, s)^T), so the image of blob b is at
+    # the first two entries of R^T b.
     planar = np.einsum("bi,nij->nbj", phantom.positions_angst, rotations[:, :, :2])
     centres = planar / pixel_size_angst - poses.shift_px[:, None, :]
     sigma_px = phantom.sigma_angst / pixel_size_angst
@@ -62,22 +56,3 @@ def project(
     along_y = gaussian_profiles(centres[..., 1], sigma_px, box_size_px)
     along_y *= phantom.weights.astype(np.float32)[None, :, None]
     return np.matmul(along_y.transpose(0, 2, 1), along_x)
-
-
-def _about_z(angle_rad: np.ndarray) -> np.ndarray:
-    cosine, sine, zero, one = _entries(angle_rad)
-    return _stack([[cosine, -sine, zero], [sine, cosine, zero], [zero, zero, one]])
-
-
-def _about_y(angle_rad: np.ndarray) -> np.ndarray:
-    cosine, sine, zero, one = _entries(angle_rad)
-    return _stack([[cosine, zero, sine], [zero, one, zero], [-sine, zero, cosine]])
-
-
-def _entries(angle_rad: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    zero = np.zeros_like(angle_rad)
-    return np.cos(angle_rad), np.sin(angle_rad), zero, zero + 1.0
-
-
-def _stack(rows: list[list[np.ndarray]]) -> np.ndarray:
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)

@@ -8,7 +8,8 @@ import pytest
 
 from cryoralib_plugin.geometry.rigid2d import Poses2D, inverse, matrices
 from cryoralib_plugin.simulate.phantom import density_map, directions, make_phantom
-from cryoralib_plugin.simulate.project import Poses3D, project, rotation_matrices
+from cryoralib_plugin.simulate.project import Poses3D, project
+from tests.reference.euler import relion_matrix
 
 
 @pytest.fixture(scope="module")
@@ -22,20 +23,6 @@ def image_of(centres_px: np.ndarray, weights: np.ndarray, sigma_px: float, box: 
     for (cx, cy), weight in zip(centres_px, weights):
         image += weight * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * sigma_px**2))
     return image / (2 * np.pi * sigma_px**2)
-
-
-def relion_matrix(rot: float, tilt: float, psi: float) -> np.ndarray:
-    """RELION's Euler_angles2matrix, written out; it takes points of the map to the image."""
-    a, b, g = np.radians([rot, tilt, psi])
-    ca, sa, cb, sb, cg, sg = np.cos(a), np.sin(a), np.cos(b), np.sin(b), np.cos(g), np.sin(g)
-    cc, cs, sc, ss = cb * ca, cb * sa, sb * ca, sb * sa
-    return np.array(
-        [
-            [cg * cc - sg * sa, cg * cs + sg * ca, -cg * sb],
-            [-sg * cc - cg * sa, -sg * cs + cg * ca, sg * sb],
-            [sc, ss, cb],
-        ]
-    )
 
 
 def test_molecule_is_deterministic_centred_inside_its_sphere_and_does_not_cross_itself(phantom):
@@ -92,13 +79,6 @@ def test_in_plane_pose_moves_the_particle_onto_its_view_in_both_hands(phantom, b
     for image, back in zip(images, matrices(inverse(pose))):
         moved = centres @ back[:2, :2].T + back[:2, 2]
         np.testing.assert_allclose(image, image_of(moved, phantom.weights, 1.0, box), atol=1e-6)
-
-
-def test_third_column_of_the_rotation_is_the_view():
-    matrix = rotation_matrices(np.array([[30.0, 60.0, 11.0]]))[0]
-    expected = [np.sin(np.pi / 3) * np.cos(np.pi / 6), np.sin(np.pi / 3) / 2, 0.5]
-    np.testing.assert_allclose(matrix[:, 2], expected, atol=1e-12)
-    np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
 
 
 def test_directions_are_unit_and_uniform():
