@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, List
+from typing import Any, ClassVar, List
 
 from cryoralib_plugin.contract._param import param
 from cryoralib_plugin.contract.compute import Compute
@@ -61,6 +61,46 @@ class ReferenceFreeFiles:
         label="Align within classes",
         help="Align the members of each class (rlnClassNumber) among themselves, all classes in "
         "one run. Off: all particles are aligned to one common average.",
+    )
+
+
+def _shift_range(default: str, stages: str) -> Any:
+    return param(
+        default,
+        label="Shift range x",
+        help=f"Largest change of the x shift in one iteration, in either direction; {stages}.",
+        unit="px",
+        numbers=True,
+        required=True,
+        minimum=0,
+        maximum=1024,
+    )
+
+
+def _shift_range_y() -> Any:
+    return param(
+        "",
+        label="Shift range y",
+        help="The same in y; empty: as in x.",
+        unit="px",
+        numbers=True,
+        minimum=0,
+        maximum=1024,
+        expert=True,
+    )
+
+
+def _shift_step() -> Any:
+    return param(
+        "1",
+        label="Shift step",
+        help="Distance of the shifts that are compared; one value, or one per stage.",
+        unit="px",
+        numbers=True,
+        required=True,
+        minimum=0.05,
+        maximum=64,
+        expert=True,
     )
 
 
@@ -171,38 +211,11 @@ class MultireferenceSearch(_Search):
         minimum=1,
         maximum=1000,
     )
-    shift_range_px: str = param(
-        "3",
-        label="Shift range x",
-        help="Largest change of the x shift in one iteration, in either direction. A list such as "
-        "'4 2 1' gives one value per stage; the iterations are divided among the stages.",
-        unit="px",
-        numbers=True,
-        required=True,
-        minimum=0,
-        maximum=1024,
+    shift_range_px: str = _shift_range(
+        "3", "a list such as '4 2 1' divides the iterations among its stages"
     )
-    shift_range_y_px: str = param(
-        "",
-        label="Shift range y",
-        help="The same in y; empty: as in x.",
-        unit="px",
-        numbers=True,
-        minimum=0,
-        maximum=1024,
-        expert=True,
-    )
-    shift_step_px: str = param(
-        "1",
-        label="Shift step",
-        help="Distance of the shifts that are compared; one value, or one per stage.",
-        unit="px",
-        numbers=True,
-        required=True,
-        minimum=0.05,
-        maximum=64,
-        expert=True,
-    )
+    shift_range_y_px: str = _shift_range_y()
+    shift_step_px: str = _shift_step()
     balanced_iterations: int = param(
         8,
         label="Iterations of balanced classes",
@@ -249,38 +262,9 @@ class ReferenceFreeSearch(_Search):
         minimum=1,
         maximum=1000,
     )
-    shift_range_px: str = param(
-        "4 2 1",
-        label="Shift range x",
-        help="Largest change of the x shift in one iteration, in either direction; one value per "
-        "stage.",
-        unit="px",
-        numbers=True,
-        required=True,
-        minimum=0,
-        maximum=1024,
-    )
-    shift_range_y_px: str = param(
-        "",
-        label="Shift range y",
-        help="The same in y; empty: as in x.",
-        unit="px",
-        numbers=True,
-        minimum=0,
-        maximum=1024,
-        expert=True,
-    )
-    shift_step_px: str = param(
-        "1",
-        label="Shift step",
-        help="Distance of the shifts that are compared; one value, or one per stage.",
-        unit="px",
-        numbers=True,
-        required=True,
-        minimum=0.05,
-        maximum=64,
-        expert=True,
-    )
+    shift_range_px: str = _shift_range("4 2 1", "one value per stage")
+    shift_range_y_px: str = _shift_range_y()
+    shift_step_px: str = _shift_step()
 
 
 @dataclass(frozen=True)
