@@ -18,7 +18,7 @@ from cryoralib_plugin.protocols import (
     CryoRalibProtMultirefAlign2D,
     CryoRalibProtRefFreeAlign2D,
 )
-from cryoralib_plugin.scipion.align2d_protocol import HARDWARE
+from cryoralib_plugin.scipion.engine_protocol import HARDWARE
 from cryoralib_plugin.scipion.hardware import layout_for, this_machine
 
 _ALIGNMENTS = (CryoRalibProtMultirefAlign2D, CryoRalibProtRefFreeAlign2D)

@@ -11,8 +11,9 @@ from pwem.protocols import ProtClassify2D
 from pyworkflow import BETA
 
 from cryoralib_plugin.contract.align2d import MultireferenceConfig
-from cryoralib_plugin.scipion.align2d_protocol import PARTICLES, REFERENCES, Align2DProtocol
+from cryoralib_plugin.scipion.align2d_protocol import REFERENCES, Align2DProtocol
 from cryoralib_plugin.scipion.convert import write_averages, write_particles
+from cryoralib_plugin.scipion.engine_protocol import PARTICLES
 
 
 class CryoRalibProtMultirefAlign2D(Align2DProtocol, ProtClassify2D):

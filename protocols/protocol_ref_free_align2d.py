@@ -11,8 +11,9 @@ from pwem.protocols import ProtAlign2D
 from pyworkflow import BETA
 
 from cryoralib_plugin.contract.align2d import ReferenceFreeConfig
-from cryoralib_plugin.scipion.align2d_protocol import PARTICLES, Align2DProtocol
+from cryoralib_plugin.scipion.align2d_protocol import Align2DProtocol
 from cryoralib_plugin.scipion.convert import write_classes, write_particles
+from cryoralib_plugin.scipion.engine_protocol import PARTICLES
 
 
 class CryoRalibProtRefFreeAlign2D(Align2DProtocol, ProtAlign2D):

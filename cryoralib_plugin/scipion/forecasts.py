@@ -1,150 +1,44 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can be said of a filled form before it runs: what will fail, and what to expect."""
+"""What any filled form can be checked for before it runs: processes, GPUs, memory, images."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from typing import Any, List, Optional
+from typing import Any, List
 
-from cryoralib_plugin.contract._param import ConfigError
-from cryoralib_plugin.contract.plan import GIB, MEMORY_SHARE, MemoryPlan, forecast, workload_of
-from cryoralib_plugin.contract.schedule import outer_radius, shift_stages
+from cryoralib_plugin.contract.plan import GIB, MEMORY_SHARE, MemoryPlan
 
-from .hardware import Hardware, this_machine
+from . import hardware
 from .images import path_of_stack
 
-_FEW_MEMBERS = 20
-_LONG_RUN_S, _VERY_LONG_RUN_S = 600.0, 4 * 3600.0
+LONG_RUN_S, VERY_LONG_RUN_S = 600.0, 4 * 3600.0
 _LARGE_SHARE = 0.5
 
 
-def problems(protocol: Any, config: Any) -> List[str]:
-    """Sentences on what makes the run fail; none if it can be started."""
-    found = _ranks_and_gpus(protocol)
-    sizes = protocol.sizes()
-    if sizes is None:
-        return [*found, "The input set has no images: choose a set with particles."]
-    n_particles, box, _ = sizes
+def image_problems(protocol: Any, config: Any) -> List[str]:
+    """Sentences on particles whose images cannot be worked on."""
     particles = protocol.input_particles()
+    if protocol.sizes() is None:
+        return ["The input set has no images: choose a set with particles."]
+    found = []
     if config.preprocess.downsample_box_px > particles.getXDim():
         found.append(
             f"Down-sample to box ({config.preprocess.downsample_box_px} px) must not be larger "
             f"than the particles' box ({particles.getXDim()} px)."
         )
-    try:
-        outer_radius(config.search, box)
-    except ConfigError as error:
-        found.append(str(error))
     if particles.getXDim() != particles.getDim()[1]:
         found.append(f"Particles must be square, not {particles.getDim()[:2]} px.")
-    if config.ctf.ctf_correction != "none" and not particles.hasCTF():
-        found.append(
-            f"CTF correction is {config.ctf.ctf_correction}, but the particles have no CTF: "
-            "estimate it, or choose none."
-        )
     first = particles.getFirstItem()
     stack = path_of_stack(first.getFileName())
     if not os.path.exists(stack):
         found.append(f"The image stack {stack} does not exist: it was moved, or its disk is away.")
-    if n_particles < 1:
+    if particles.getSize() < 1:
         found.append("The input set is empty.")
     return found
 
 
-def warnings(protocol: Any, config: Any) -> List[str]:
-    """Sentences on what the user should know before the run is started.
-
-    Scipion asks whether to go on whenever there is one, so the forecast of memory and time is
-    among them only where the run is long or large; the summary shows it in any case.
-    """
-    found = []
-    hardware = this_machine()
-    n_ranks, n_threads = protocol.numberOfMpi.get(), protocol.numberOfThreads.get()
-    here = not protocol.useQueue()
-    if here and n_ranks * n_threads > hardware.n_cores:
-        found.append(
-            f"{n_ranks} MPIs with {n_threads} threads each are more than the {hardware.n_cores} "
-            "cores of this machine: they will wait for each other."
-        )
-    if here and protocol.usesGpu() and not hardware.gpu_bytes:
-        found.append("A GPU is asked for, but this machine shows none: the run will be refused.")
-    particles = protocol.input_particles()
-    if particles is not None and particles.isPhaseFlipped():
-        if config.ctf.ctf_correction != "none":
-            found.append(
-                "The particles are phase-flipped already; their CTF is then taken as positive."
-            )
-    found += _few_members(protocol, config)
-    plan = plan_of(protocol, config)
-    if plan is not None:
-        if here:
-            found += _too_large(plan, n_ranks, protocol, hardware)
-        rounds = n_rounds(config)
-        total = plan.seconds_per_iteration * rounds
-        if total > _LONG_RUN_S or plan.host_bytes * n_ranks > _LARGE_SHARE * hardware.host_bytes:
-            found.insert(0, f"Forecast: {plan.in_words}, {rounds} iterations.")
-        if total > _VERY_LONG_RUN_S:
-            found.append(
-                "Down-sampling to a box of 64 to 100 px, a smaller shift range or a GPU shorten "
-                "the run."
-            )
-    return found
-
-
-def plan_of(protocol: Any, config: Any) -> Optional[MemoryPlan]:
-    """Memory and time of the filled form; None while it cannot be told."""
-    particles = protocol.input_particles()
-    if particles is None or not particles.getXDim():
-        return None
-    hardware = this_machine()
-    n_ranks = protocol.numberOfMpi.get()
-    usable = int(MEMORY_SHARE * hardware.host_bytes / n_ranks)
-    try:
-        work = workload_of(
-            config,
-            n_particles=particles.getSize(),
-            image_box_px=particles.getXDim(),
-            n_classes=protocol.number_of_classes(config),
-            n_ranks=n_ranks,
-            threads=protocol.numberOfThreads.get(),
-            backend="cuda" if protocol.usesGpu() else "cpu",
-            memory_bytes=int(config.compute.memory_gib * GIB) or usable,
-            device_bytes=min(hardware.gpu_bytes, default=0),
-        )
-    except ConfigError:
-        return None
-    return forecast(work)
-
-
-def n_rounds(config: Any) -> int:
-    """Iterations of a whole run: RFA counts them per stage."""
-    stages = len(shift_stages(config.search)) if config.program == "rfa" else 1
-    return config.search.n_iterations * stages
-
-
-def _too_large(plan: MemoryPlan, n_ranks: int, protocol: Any, hardware: Hardware) -> List[str]:
-    """Sentences on memory that this machine does not have."""
-    found = []
-    if plan.host_bytes * n_ranks > hardware.host_bytes:
-        parts = sorted(plan.parts.items(), key=lambda part: -part[1])
-        found.append(
-            f"{n_ranks} MPIs need {plan.host_bytes * n_ranks / GIB:.1f} GiB of memory, but this "
-            f"machine has {hardware.host_bytes / GIB:.1f} GiB; most of it goes to {parts[0][0]} "
-            f"({parts[0][1] / GIB:.1f} GiB per MPI)."
-        )
-    if protocol.usesGpu() and hardware.gpu_bytes and protocol.getGpuList():
-        per_gpu = -(-n_ranks // len(set(protocol.getGpuList())))
-        smallest = min(hardware.gpu_bytes)
-        if plan.device_bytes * per_gpu > smallest:
-            found.append(
-                f"{per_gpu} MPIs on one GPU need {plan.device_bytes * per_gpu / GIB:.1f} GiB, but "
-                f"it has {smallest / GIB:.1f} GiB: lower the batch size or use one MPI per GPU."
-            )
-    return found
-
-
-def _ranks_and_gpus(protocol: Any) -> List[str]:
+def process_problems(protocol: Any) -> List[str]:
     """Sentences on MPIs, threads and GPUs that do not make sense."""
     found = []
     if (protocol.numberOfMpi.get() or 0) < 1 or (protocol.numberOfThreads.get() or 0) < 1:
@@ -168,16 +62,64 @@ def _ranks_and_gpus(protocol: Any) -> List[str]:
     return found
 
 
-def _few_members(protocol: Any, config: Any) -> List[str]:
-    """A warning where classes would have too few members to average the noise away."""
-    n_classes = protocol.number_of_classes(config)
-    sizes = protocol.sizes()
-    if n_classes == 1 or sizes is None:
+def process_warnings(protocol: Any) -> List[str]:
+    """Sentences on processes and GPUs that this machine does not have."""
+    if protocol.useQueue():
         return []
-    members = sizes[0] / n_classes
-    if members >= _FEW_MEMBERS:
-        return []
-    return [
-        f"{n_classes} classes of {sizes[0]} particles leave {members:.0f} particles for a class "
-        f"on average; below {_FEW_MEMBERS} averages are mostly noise."
-    ]
+    found = []
+    machine = hardware.this_machine()
+    n_ranks, n_threads = protocol.numberOfMpi.get(), protocol.numberOfThreads.get()
+    if n_ranks * n_threads > machine.n_cores:
+        found.append(
+            f"{n_ranks} MPIs with {n_threads} threads each are more than the {machine.n_cores} "
+            "cores of this machine: they will wait for each other."
+        )
+    if protocol.usesGpu() and not machine.gpu_bytes:
+        found.append("A GPU is asked for, but this machine shows none: the run will be refused.")
+    return found
+
+
+def plan_warnings(protocol: Any, plan: MemoryPlan, total_seconds: float, rounds: str) -> List[str]:
+    """Sentences on a run that is long or large for this machine; `rounds` says how many there are.
+
+    Scipion asks whether to go on whenever there is one, so the forecast of memory and time is
+    among them only where the run is long or large; the summary shows it in any case.
+    """
+    machine = hardware.this_machine()
+    n_ranks = protocol.numberOfMpi.get()
+    found = []
+    large = plan.host_bytes * n_ranks > _LARGE_SHARE * machine.host_bytes
+    if total_seconds > LONG_RUN_S or large:
+        found.append(f"Forecast: {plan.in_words}, {rounds}.")
+    if protocol.useQueue():
+        return found
+    if plan.host_bytes * n_ranks > machine.host_bytes:
+        parts = sorted(plan.parts.items(), key=lambda part: -part[1])
+        found.append(
+            f"{n_ranks} MPIs need {plan.host_bytes * n_ranks / GIB:.1f} GiB of memory, but this "
+            f"machine has {machine.host_bytes / GIB:.1f} GiB; most of it goes to {parts[0][0]} "
+            f"({parts[0][1] / GIB:.1f} GiB per MPI)."
+        )
+    if protocol.usesGpu() and machine.gpu_bytes and protocol.getGpuList():
+        per_gpu = -(-n_ranks // len(set(protocol.getGpuList())))
+        smallest = min(machine.gpu_bytes)
+        if plan.device_bytes * per_gpu > smallest:
+            found.append(
+                f"{per_gpu} MPIs on one GPU need {plan.device_bytes * per_gpu / GIB:.1f} GiB, but "
+                f"it has {smallest / GIB:.1f} GiB: lower the batch size or use one MPI per GPU."
+            )
+    return found
+
+
+def machine_of(protocol: Any, config: Any) -> dict:
+    """What a workload is told of the machine and of the form's processes."""
+    machine = hardware.this_machine()
+    n_ranks = protocol.numberOfMpi.get()
+    usable = int(MEMORY_SHARE * machine.host_bytes / n_ranks)
+    return {
+        "n_ranks": n_ranks,
+        "threads": protocol.numberOfThreads.get(),
+        "backend": "cuda" if protocol.usesGpu() else "cpu",
+        "memory_bytes": int(config.compute.memory_gib * GIB) or usable,
+        "device_bytes": min(machine.gpu_bytes, default=0),
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from typing import (
     Any,
     Callable,
@@ -13,6 +14,7 @@ from typing import (
     List,
     Mapping,
     Optional,
+    Set,
     Tuple,
     Type,
     TypeVar,
@@ -57,19 +59,33 @@ def form_params(config_class: type) -> Iterator[Tuple[str, Param]]:
             yield name, declared
 
 
+def shown_params(protocol: Any, config_class: type) -> Iterator[Tuple[str, Param]]:
+    """Those of `form_params` that the form of this protocol has."""
+    for name, declared in form_params(config_class):
+        if protocol.getParam(form_name(name)) is not None:
+            yield name, declared
+
+
 def add_sections(
     form: params.Form,
     config_class: type,
     *,
     lead: Optional[Mapping[str, Callable[[params.Form], None]]] = None,
+    hidden: Tuple[str, ...] = (),
+    defaults: Optional[Mapping[str, Any]] = None,
 ) -> None:
     """Add the groups of a config to a form, a tab for each.
 
     A group of expert parameters only would be an empty tab to most users: it becomes a frame in
     the tab before it. `lead` names functions, by the title of a group, that add fields of the
-    protocol's own at the head of its tab.
+    protocol's own at the head of its tab. `hidden` parameters are left out, with those that
+    matter only for some of their values. `defaults` are those that differ in this protocol.
     """
-    shown = dict(form_params(config_class))
+    shown = {
+        name: replace(declared, default=(defaults or {}).get(name, declared.default))
+        for name, declared in form_params(config_class)
+        if name not in hidden and not _names_in(declared.when) & set(hidden)
+    }
     for _, group_class in groups_of(config_class):
         names = [name for name, _ in params_of(group_class) if name in shown]
         add_lead = (lead or {}).get(group_class.title)
@@ -95,6 +111,12 @@ def condition(when: str, declared: Mapping[str, Param]) -> str:
     return ast.unparse(_ToForm(declared).visit(ast.parse(when, mode="eval")))
 
 
+def _names_in(when: str) -> Set[str]:
+    """The parameters that a condition speaks of."""
+    nodes = ast.walk(ast.parse(when, mode="eval")) if when else ()
+    return {node.id for node in nodes if isinstance(node, ast.Name)}
+
+
 def values_of(protocol: Any, config_class: type) -> Dict[str, Any]:
     """The values of a filled form as {name: value}.
 
@@ -102,7 +124,7 @@ def values_of(protocol: Any, config_class: type) -> Dict[str, Any]:
     does not count.
     """
     values: Dict[str, Any] = {}
-    for name, declared in form_params(config_class):
+    for name, declared in shown_params(protocol, config_class):
         field = form_name(name)
         if not protocol.evalParamCondition(field):
             continue
@@ -122,7 +144,7 @@ def config_of(protocol: Any, config_class: Type[Config], **others: Any) -> Confi
 
 def new_problems(protocol: Any, config_class: type, error: ConfigError) -> List[str]:
     """The sentences of a ConfigError, unless Scipion says the same field by field anyway."""
-    for name, _ in form_params(config_class):
+    for name, _ in shown_params(protocol, config_class):
         shown = protocol.getParam(form_name(name))
         if protocol.evalParamCondition(form_name(name)):
             if shown.validate(protocol.getAttributeValue(form_name(name))):

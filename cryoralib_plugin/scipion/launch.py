@@ -55,10 +55,10 @@ def engine_arguments(
     return text
 
 
-def run_alignment(
+def run_engine(
     protocol: Any, program: str, config_file: Path, run_dir: Path, *, resume: bool
 ) -> None:
-    """Run an alignment program in this step; `EngineError` with its message if it fails."""
+    """Run a program on all ranks in this step; `EngineError` with its message if it fails."""
     status_file = ResultPaths(run_dir).status_json
     # The status of an earlier attempt must not pass for the end of this one.
     status_file.unlink(missing_ok=True)

@@ -134,7 +134,7 @@ class TestAlignmentRun(ProjectTest):
         protocol._insertAllSteps()
         needs = {step.funcName.get(): step.needsGPU() for step in protocol._steps}
         self.assertEqual(
-            needs, {"convertInputStep": False, "alignStep": True, "createOutputStep": False}
+            needs, {"convertInputStep": False, "computeStep": True, "createOutputStep": False}
         )
         for name in ("CryoRalibProtImportStar", "CryoRalibProtSimulateParticles"):
             other = self.new(name, starFile="x.star") if "Import" in name else self.new(name)

@@ -9,7 +9,7 @@ from unittest import mock
 
 from pwem.objects import SetOfAverages
 
-from cryoralib_plugin.scipion import forecasts
+from cryoralib_plugin.scipion import forecasts, hardware
 from cryoralib_plugin.scipion.hardware import Hardware
 from cryoralib_plugin.tests.scipion_project import BOX, ProjectTest, simulated_views
 from cryoralib_plugin.wizards import hardware_values, images_of, widest_radius, working_scale
@@ -104,7 +104,7 @@ class TestValidation(ProjectTest):
             os.rename(stack + ".away", stack)
 
     def test_warnings_say_what_to_expect(self):
-        with mock.patch.object(forecasts, "this_machine", return_value=SMALL):
+        with mock.patch.object(hardware, "this_machine", return_value=SMALL):
             many = self._mra(numberOfMpi=4, numberOfThreads=4)
             self.assertIn("more than the 2 cores", " ".join(many._warnings()))
             gpu = self._mra(useGpu=True)
@@ -118,7 +118,7 @@ class TestValidation(ProjectTest):
         self.assertRegex(line, r"^Forecast: .*GiB of memory per rank.*per iteration, \d+ iter")
         particles = protocol.input_particles()
         with (
-            mock.patch.object(forecasts, "this_machine", return_value=SMALL),
+            mock.patch.object(hardware, "this_machine", return_value=SMALL),
             mock.patch.object(type(particles), "getSize", return_value=3_000_000),
         ):
             found = " ".join(protocol._warnings())
