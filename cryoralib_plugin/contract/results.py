@@ -119,6 +119,10 @@ class ResultPaths:
         """Particles with class, pose, score and, in 3D, uncertainties (`contract.labels`)."""
         return self._of_iteration(iteration, "data.star")
 
+    def data_thu(self, iteration: int) -> Path:
+        """The same in THUNDER's format, where a 3D run began from such a file."""
+        return self._of_iteration(iteration, "data.thu")
+
     def classes_mrcs(self, iteration: int) -> Path:
         """Class averages, one slice a class."""
         return self._of_iteration(iteration, "classes.mrcs")

@@ -31,7 +31,10 @@ PathLike = Union[str, Path]
 
 @dataclass(frozen=True)
 class MrcHeader:
-    """What is needed to read any image of a stack: sizes, number type, where the pixels begin."""
+    """What is needed to read any image of a stack: sizes, number type, where the pixels begin.
+
+    `axes` are the directions (1 x, 2 y, 3 z) that columns, rows and sections run along.
+    """
 
     path: Path
     n_images: int
@@ -41,6 +44,7 @@ class MrcHeader:
     data_offset: int
     pixel_size_angst: float
     notes: Tuple[str, ...] = ()
+    axes: Tuple[int, int, int] = (1, 2, 3)
 
     @property
     def image_bytes(self) -> int:
@@ -94,6 +98,7 @@ def read_mrc_header(path: PathLike) -> MrcHeader:
         data_offset=HEADER_BYTES + int(header["nsymbt"]),
         pixel_size_angst=_pixel_size(header),
         notes=tuple(notes),
+        axes=_axes(header),
     )
     _check_length(result, file_bytes)
     return result
@@ -146,6 +151,12 @@ def _pixel_size(header: Any) -> float:
     if columns <= 0 or not np.isfinite(length) or length <= 0:
         return 0.0
     return length / columns
+
+
+def _axes(header: Any) -> Tuple[int, int, int]:
+    columns, rows, sections = (int(header[name]) for name in ("mapc", "mapr", "maps"))
+    # Programs that do not know the fields leave them at 0.
+    return (columns, rows, sections) if {columns, rows, sections} == {1, 2, 3} else (1, 2, 3)
 
 
 def _check_length(header: MrcHeader, file_bytes: int) -> None:

@@ -36,7 +36,8 @@ from .star import read_star, write_star
 
 logger = logging.getLogger(__name__)
 HALVES = (1, 2)
-_BYTES_PER_WORD = 14
+BYTES_PER_WORD = 14
+"""About what a number or word of a table takes on the disk."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Checkpoint:
         halves = 0 if self.half_averages is None else self.half_averages.nbytes
         n_words = sum(frame.size for frame in self.blocks.values())
         n_words += 0 if self.frc is None else self.frc.size
-        return int(self.averages.nbytes + halves + _BYTES_PER_WORD * n_words)
+        return int(self.averages.nbytes + halves + BYTES_PER_WORD * n_words)
 
 
 class RunFiles:
@@ -108,7 +109,7 @@ class RunFiles:
             paths.classes_mrcs(it): partial(
                 write_stack, images=checkpoint.averages, pixel_size_angst=pixel_size
             ),
-            paths.model_json(it): lambda name: _write_json(name, checkpoint.model),
+            paths.model_json(it): lambda name: write_json(name, checkpoint.model),
         }
         halves = checkpoint.half_averages
         if halves is not None:
@@ -283,7 +284,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, float_precision="round_trip")
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write plain numbers, words and lists; numbers that are not finite become null."""
     with open(path, "w", encoding="utf-8") as file:
         json.dump(_plain(content), file, indent=1, allow_nan=False)
         file.write("\n")
