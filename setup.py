@@ -35,6 +35,8 @@ ENGINE = [
     "numba>=0.59",
     "matplotlib>=3.7",
     "tqdm>=4",
+    # Every launch is `python -m mpi4py -m cryoralib_plugin`; without an MPI library it is one rank.
+    "mpi4py>=4",
 ]
 
 setup(
@@ -82,7 +84,8 @@ setup(
     ],
     extras_require={
         "engine": ENGINE,
-        "mpi": ["mpi4py>=4", "mpich>=4"],
+        # An MPI library and its mpirun as a wheel, where the machine's own is not to be used.
+        "mpi": ["mpich>=4"],
         "launcher": ["scipion-app>=3.8"],
         # CuPy 14 wants NumPy 2, which Scipion forbids: without the bound pip tries other packages'
         # old releases first. The other wheels spare a CUDA toolkit.

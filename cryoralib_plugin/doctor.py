@@ -21,7 +21,7 @@ from .system_packages import QT_PACKAGES, system_packages
 
 _PROBE_SECONDS = 90
 
-_ENGINE = ("numpy", "scipy", "pandas", "mrcfile", "h5py", "numba")
+_ENGINE = ("numpy", "scipy", "pandas", "mrcfile", "h5py", "numba", "mpi4py")
 
 _MPI_PROBE = """
 from mpi4py import MPI

@@ -22,8 +22,7 @@ DISTRIBUTION = "scipion-em-cryoralib"
 ENGINE = "cryoralib"
 
 _BARE_REQUIREMENTS = (
-    "numpy", "scipy", "pandas", "mrcfile", "starfile", "h5py", "numba", "threadpoolctl", "mpi4py",
-    "mpich",
+    "numpy", "scipy", "pandas", "mrcfile", "h5py", "numba", "matplotlib", "tqdm", "mpi4py", "mpich",
 )  # fmt: skip
 
 # Open MPI refuses to run as root and with more ranks than cores unless told otherwise; MPICH

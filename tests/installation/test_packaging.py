@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import cryoralib_plugin
+from cryoralib_plugin import doctor
+from cryoralib_plugin.scipion.launch import engine_arguments
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -105,6 +107,27 @@ def test_metadata_never_asks_for_numpy_2_and_bounds_python(built):
     assert not [line for line in wanted if re.match(r"numpy.*[>=]=? ?2", line)]
     for extra in ("engine", "mpi", "cuda12", "cuda13", "test"):
         assert f"Provides-Extra: {extra}" in metadata
+
+
+def test_the_engine_extra_holds_what_every_launch_imports(built):
+    sections = re.split(r"^\[(\w+)\]$", "[base]\n" + built[3], flags=re.MULTILINE)[1:]
+    names = {
+        extra: re.findall(r"^[\w-]+", text, re.MULTILINE)
+        for extra, text in zip(sections[::2], sections[1::2])
+    }
+    launched = engine_arguments(
+        "mra", "config.json", n_ranks=1, threads=1, use_gpu=False, resume=False
+    )
+    modules = re.findall(r"-m (\w+)", launched)
+    assert modules == ["mpi4py", "cryoralib_plugin"]
+    assert {modules[0], *doctor._ENGINE} <= set(names["engine"])
+    assert set(names["mpi"]) == {"mpich"}
+    pytest.importorskip("pwem")
+    from cryoralib_plugin.scipion.plugin import _BARE_REQUIREMENTS
+
+    # What a checkout that is not installed says of itself.
+    known = {name for extra in ("base", "engine", "mpi") for name in names[extra]}
+    assert {name for name in known if not name.startswith("scipion")} == set(_BARE_REQUIREMENTS)
 
 
 def test_the_licence_is_whole():

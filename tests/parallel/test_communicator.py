@@ -2,6 +2,7 @@
 """The serial communicator, and what decides between it and MPI."""
 
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -62,6 +63,14 @@ def test_without_a_launcher_mpi_is_not_touched(no_launcher):
     assert isinstance(mpi.open_communicator(), SerialCommunicator)
     assert isinstance(mpi.open_communicator(1), SerialCommunicator)
     assert "mpi4py" not in mpi.sys.modules
+
+
+def test_one_rank_started_with_mpi4py_needs_no_mpi_library(no_launcher, monkeypatch):
+    # As where libmpi is missing: mpi4py is there, but its MPI cannot be imported.
+    monkeypatch.setitem(mpi.sys.modules, "mpi4py", ModuleType("mpi4py"))
+    assert isinstance(mpi.open_communicator(1), SerialCommunicator)
+    with pytest.raises(ConfigError, match="pip install mpi4py mpich"):
+        mpi.open_communicator(2)
 
 
 def test_under_a_launcher_without_mpi4py_the_way_out_is_told(no_launcher, monkeypatch):
