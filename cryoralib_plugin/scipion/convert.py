@@ -40,6 +40,7 @@ _COPIED: Tuple[Tuple[str, str, str], ...] = (
     ("_ctfModel._defocusAngle", labels.DEFOCUS_ANGLE, "%.6f"),
     ("_ctfModel._phaseShift", labels.PHASE_SHIFT, "%.6f"),
     ("_rlnRandomSubset", labels.RANDOM_SUBSET, "%d"),
+    ("_rlnGroupNumber", labels.GROUP_NUMBER, "%d"),
 )
 _MICROGRAPH = "_coordinate._micName"
 
@@ -63,10 +64,22 @@ class _OpticsGroups:
         return [self.number_of[key] for key in keys]
 
 
-def write_particles(particles: Any, star_file: Union[str, Path], image_folder: Path) -> Written:
-    """Write the enabled particles of a set; stacks the engine cannot read go to image_folder."""
+def write_particles(
+    particles: Any,
+    star_file: Union[str, Path],
+    image_folder: Path,
+    *,
+    poses: Sequence[str] = (ALIGN_2D, ALIGN_PROJ),
+) -> Written:
+    """Write the enabled particles of a set; stacks the engine cannot read go to image_folder.
+
+    Poses of another kind than `poses` are left out. Where some particles have no projection
+    direction, their angles are nan, which says so to the engine.
+    """
     parts = [(open_reader(particles), None)]
-    return _write(particles, particles.getAlignment(), parts, star_file, image_folder)
+    alignment = particles.getAlignment()
+    kept = alignment if alignment in poses else ALIGN_NONE
+    return _write(particles, kept, parts, star_file, image_folder)
 
 
 def write_classes(classes: Any, star_file: Union[str, Path], image_folder: Path) -> Written:
@@ -189,7 +202,8 @@ class _Layout:
     def of(cls, readers: Sequence[SetReader], alignment: str, has_class: bool) -> _Layout:
         asked = [_MICROGRAPH, _MATRIX, *(name for name, _, _ in _COPIED)]
         known = frozenset.intersection(*(reader.complete(asked) for reader in readers))
-        aligned = alignment in (ALIGN_2D, ALIGN_PROJ) and _MATRIX in known
+        some = all(_MATRIX in reader.properties for reader in readers)
+        aligned = (alignment == ALIGN_2D and _MATRIX in known) or (alignment == ALIGN_PROJ and some)
         return cls(
             tuple(column for column in _COPIED if column[0] in known),
             _MICROGRAPH in known,
@@ -252,11 +266,20 @@ class _Layout:
         formats = ["%s"] * (3 + self.has_micrograph + self.has_class)
         formats += [text for _, _, text in self.copied]
         if self.alignment:
-            pose = _pose_columns(matrices_from_texts(texts), self.alignment, pixel_size)
+            pose = _pose_columns(_matrices(texts), self.alignment, pixel_size)
             fields.extend(pose)
             formats += ["%.6f"] * len(pose)
         line = " ".join(formats)
         return (line % values for values in zip(*fields))
+
+
+def _matrices(texts: Sequence[Optional[str]]) -> np.ndarray:
+    """The matrices (n, 4, 4) of stored texts; nan where a particle has none."""
+    matrices = np.full((len(texts), 4, 4), np.nan)
+    rows = [row for row, text in enumerate(texts) if text]
+    if rows:
+        matrices[rows] = matrices_from_texts([texts[row] for row in rows])
+    return matrices
 
 
 def _pose_columns(matrices: np.ndarray, alignment: str, pixel_size: float) -> List[List[float]]:

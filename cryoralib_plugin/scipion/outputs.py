@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import json
-import logging
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, Sequence, Tuple
 
 import numpy as np
 from pwem.constants import ALIGN_2D
@@ -18,14 +16,12 @@ from pyworkflow.object import Float, Integer
 from cryoralib_plugin.contract import labels
 from cryoralib_plugin.contract.results import ResultPaths
 
+from . import fill_sets
 from .alignment import matrices_2d, matrix_texts
-from .set_reader import DatabaseReader, open_reader
-from .set_writer import BulkWriteError, NewValues, bulk_writer, check_item
+from .fill_sets import CLASS_ID, MATRIX
 from .star import read_columns
 
-logger = logging.getLogger(__name__)
-
-MATRIX, CLASS_ID, SCORE = "_transform._matrix", "_classId", f"_{labels.FIGURE_OF_MERIT}"
+SCORE = f"_{labels.FIGURE_OF_MERIT}"
 RESOLUTION = "_rlnEstimatedResolution"
 SHARE = "_rlnClassDistribution"
 
@@ -55,6 +51,20 @@ class Assignments:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def columns(self) -> Dict[str, Sequence[Any]]:
+        """The values as they are stored."""
+        return {
+            MATRIX: matrix_texts(self.matrices),
+            CLASS_ID: self.class_number.tolist(),
+            SCORE: self.score.tolist(),
+        }
+
+    def update(self, item: Particle, row: int) -> None:
+        """Give a particle its class, pose and score."""
+        item.setClassId(int(self.class_number[row]))
+        item.setTransform(Transform(matrix=self.matrices[row]))
+        setattr(item, SCORE, Float(float(self.score[row])))
 
 
 @dataclass(frozen=True)
@@ -126,30 +136,12 @@ def read_assignments(star_file: Path, pixel_size_angst: float) -> Assignments:
 
 def fill_classes(classes: Any, assignments: Assignments, run: RunOutput) -> None:
     """Fill an empty SetOfClasses2D of the input particles with one class per class of the run."""
-    try:
-        _fill_classes_bulk(classes, assignments, run)
-    except (BulkWriteError, sqlite3.Error) as error:
-        logger.warning("classes are written one by one, which is slow: %s", error)
-        _clear_classes(classes)
-        fill_classes_by_item(classes, assignments, run)
+    fill_sets.fill_classes(classes, assignments, lambda item: _describe(item, run))
 
 
 def fill_particles(output: Any, particles: Any, assignments: Assignments) -> None:
     """Fill an empty SetOfParticles with the input's particles and their poses."""
-    output.copyInfo(particles)
-    output.setAlignment(ALIGN_2D)
-    try:
-        source = _source(particles)
-        values = _new_values(assignments, np.zeros(len(assignments), int))
-        output.append(_updated(particles, assignments, 0))
-        with bulk_writer(output, source, values) as writer:
-            writer.fill(output)
-        for row in (0, len(assignments) - 1):
-            check_item(output, _updated(particles, assignments, row))
-    except (BulkWriteError, sqlite3.Error) as error:
-        logger.warning("particles are written one by one, which is slow: %s", error)
-        output.clear()
-        fill_particles_by_item(output, particles, assignments)
+    fill_sets.fill_particles(output, particles, assignments, ALIGN_2D)
 
 
 def fill_averages(averages: Any, run: RunOutput) -> None:
@@ -157,105 +149,6 @@ def fill_averages(averages: Any, run: RunOutput) -> None:
     averages.setSamplingRate(run.pixel_size_angst)
     for average in _alive(run):
         averages.append(_representative(run, average))
-
-
-def fill_classes_by_item(classes: Any, assignments: Assignments, run: RunOutput) -> None:
-    """As `fill_classes`, through pyworkflow."""
-    rows = _rows_in_step(classes.getImages(), assignments)
-
-    def update_item(item: Any, row: int) -> None:
-        if row < 0:
-            item._appendItem = False
-        else:
-            item._appendItem = True
-            _update(item, assignments, row)
-
-    classes.classifyItems(
-        updateItemCallback=update_item,
-        updateClassCallback=lambda item: _describe(item, run),
-        itemDataIterator=iter(rows),
-        doClone=False,
-    )
-
-
-def fill_particles_by_item(output: Any, particles: Any, assignments: Assignments) -> None:
-    """As `fill_particles`, through pyworkflow."""
-    rows = _rows_in_step(particles, assignments)
-    for item, row in zip(particles.iterItems(), rows):
-        if row >= 0 and item.isEnabled():
-            _update(item, assignments, row)
-            output.append(item)
-
-
-def _fill_classes_bulk(classes: Any, assignments: Assignments, run: RunOutput) -> None:
-    """Write the members of each class by SQL, then compare samples with pyworkflow's."""
-    particles = classes.getImages()
-    source = _source(particles)
-    values = _new_values(assignments, assignments.class_number)
-    members = {
-        int(number): np.flatnonzero(assignments.class_number == number)
-        for number in np.unique(assignments.class_number)
-    }
-    written: Dict[int, Any] = {}
-    for number, rows in members.items():
-        item = classes.ITEM_TYPE(objId=number)
-        item.copyInfo(particles)
-        item.setAcquisition(particles.getAcquisition())
-        _describe(item, run)
-        classes.append(item)
-        item.append(_updated(particles, assignments, rows[0]))
-        written[number] = item
-    with bulk_writer(classes, source, values) as writer:
-        for number, item in written.items():
-            writer.fill(item, number)
-            classes.update(item)
-    for number, rows in members.items():
-        for row in {int(rows[0]), int(rows[-1])}:
-            check_item(written[number], _updated(particles, assignments, row))
-
-
-def _source(particles: Any) -> DatabaseReader:
-    """The reader of the input's database; BulkWriteError where that cannot be trusted."""
-    reader = open_reader(particles)
-    if not isinstance(reader, DatabaseReader):
-        raise BulkWriteError("the input set cannot be read from its database")
-    return reader
-
-
-def _new_values(assignments: Assignments, part: np.ndarray) -> NewValues:
-    columns: Dict[str, Sequence[Any]] = {
-        MATRIX: matrix_texts(assignments.matrices),
-        CLASS_ID: assignments.class_number.tolist(),
-        SCORE: assignments.score.tolist(),
-    }
-    return NewValues(assignments.ids.tolist(), part.tolist(), columns)
-
-
-def _updated(particles: Any, assignments: Assignments, row: int) -> Particle:
-    """The input's particle of one row, with its new values."""
-    item = particles[int(assignments.ids[row])]
-    if item is None:
-        raise ValueError(
-            f"the run knows particle {assignments.ids[row]}, which the input set does not have: "
-            "the input was changed since the run began; restart the protocol"
-        )
-    item = item.clone()
-    _update(item, assignments, row)
-    return item
-
-
-def _update(item: Particle, assignments: Assignments, row: int) -> None:
-    """Give a particle its class, pose and score."""
-    item.setClassId(int(assignments.class_number[row]))
-    item.setTransform(Transform(matrix=assignments.matrices[row]))
-    setattr(item, SCORE, Float(float(assignments.score[row])))
-
-
-def _rows_in_step(particles: Any, assignments: Assignments) -> Iterator[int]:
-    """For every particle of the set, in order, its row among the assignments, or -1."""
-    row_of = {int(identity): row for row, identity in enumerate(assignments.ids)}
-    ids: List[int] = [item.getObjId() for item in particles.iterItems()]
-    return (row_of.get(identity, -1) for identity in ids)
 
 
 def _describe(item: Any, run: RunOutput) -> None:
@@ -283,16 +176,3 @@ def _representative(run: RunOutput, found: ClassOfRun) -> Particle:
 
 def _alive(run: RunOutput) -> Iterator[ClassOfRun]:
     return (found for found in run.classes if found.n_members > 0)
-
-
-def _clear_classes(classes: Any) -> None:
-    """Remove what a failed bulk write left, so that the set can be filled again."""
-    connection = classes._getMapper().db.connection
-    connection.rollback()
-    tables = connection.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'Class[0-9]*'"
-    ).fetchall()
-    for (table,) in tables:
-        connection.execute(f"DROP TABLE {table}")
-    connection.commit()
-    classes.clear()

@@ -16,7 +16,7 @@ from cryoralib_plugin.contract import labels
 from cryoralib_plugin.contract.results import ResultPaths
 
 from .alignment import matrices_from_texts, poses_projection
-from .outputs import CLASS_ID, MATRIX
+from .fill_sets import CLASS_ID, MATRIX
 from .set_reader import DatabaseReader
 from .star import read_columns
 

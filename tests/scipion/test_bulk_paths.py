@@ -22,9 +22,10 @@ from pwem.objects import (
 from pyworkflow.object import Pointer
 
 from cryoralib_plugin.contract import labels
-from cryoralib_plugin.scipion import convert, outputs, set_reader
+from cryoralib_plugin.scipion import convert, fill_sets, outputs, set_reader
 from cryoralib_plugin.scipion.alignment import matrices_projection
 from cryoralib_plugin.scipion.set_reader import DatabaseReader, ItemReader, open_reader
+from cryoralib_plugin.scipion.set_writer import BulkWriteError
 from cryoralib_plugin.scipion.star import read_tables
 from cryoralib_plugin.tests import synthetic_set
 
@@ -210,6 +211,9 @@ class TestFromStar(unittest.TestCase):
             ),
         )
 
+    def describe(self, item):
+        outputs._describe(item, self.run)
+
     def _classes(self, name):
         classes = SetOfClasses2D(filename=name)
         classes._imagesPointer = Pointer(self.particles)
@@ -224,9 +228,11 @@ class TestFromStar(unittest.TestCase):
 
     def test_classes_are_the_same_in_bulk_and_one_by_one(self):
         fast, slow = self._classes("fast.sqlite"), self._classes("slow.sqlite")
-        with mock.patch.object(outputs, "_clear_classes", side_effect=AssertionError("fell back")):
+        with mock.patch.object(
+            fill_sets, "_clear_classes", side_effect=AssertionError("fell back")
+        ):
             outputs.fill_classes(fast, self.assignments, self.run)
-        outputs.fill_classes_by_item(slow, self.assignments, self.run)
+        fill_sets.fill_classes_by_item(slow, self.assignments, self.describe)
         fast.write()
         slow.write()
         fast, slow = SetOfClasses2D(filename="fast.sqlite"), SetOfClasses2D(filename="slow.sqlite")
@@ -249,7 +255,7 @@ class TestFromStar(unittest.TestCase):
         outputs.fill_particles(fast, self.particles, self.assignments)
         slow.copyInfo(self.particles)
         slow.setAlignment(ALIGN_2D)
-        outputs.fill_particles_by_item(slow, self.particles, self.assignments)
+        fill_sets.fill_particles_by_item(slow, self.particles, self.assignments)
         fast.write()
         slow.write()
         fast, slow = SetOfParticles(filename="fast.sqlite"), SetOfParticles(filename="slow.sqlite")
@@ -266,11 +272,11 @@ class TestFromStar(unittest.TestCase):
 
     def test_a_bulk_write_that_went_wrong_is_done_again_one_by_one(self):
         slow = self._classes("slow.sqlite")
-        outputs.fill_classes_by_item(slow, self.assignments, self.run)
+        fill_sets.fill_classes_by_item(slow, self.assignments, self.describe)
         wrong = self._classes("wrong.sqlite")
         with (
-            mock.patch.object(outputs, "check_item", side_effect=outputs.BulkWriteError("planted")),
-            self.assertLogs("cryoralib_plugin.scipion.outputs", "WARNING") as log,
+            mock.patch.object(fill_sets, "check_item", side_effect=BulkWriteError("planted")),
+            self.assertLogs("cryoralib_plugin.scipion.fill_sets", "WARNING") as log,
         ):
             outputs.fill_classes(wrong, self.assignments, self.run)
         self.assertIn("planted", log.output[0])
