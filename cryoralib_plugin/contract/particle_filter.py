@@ -27,30 +27,21 @@ class ParticleFilter:
         when="global_search",
     )
     shift_std_px: float = param(
-        10.0,
+        4.0,
         label="Expected shift",
-        help="Standard deviation of the shifts expected, on each axis. A scan covers 1.4 times "
-        "this; support points may move to 2.4 times.",
+        help="Standard deviation of the shifts expected, on each axis: the prior of all shifts. A "
+        "scan covers 2.4 times this. 0: particles are centred and not shifted.",
         unit="px",
         minimum=0.0,
         maximum=512.0,
     )
     shift_density: float = param(
-        0.25,
-        label="Shifts per square pixel",
-        help="How densely a scan samples shifts; at least 30 shifts are taken.",
-        minimum=0.01,
-        maximum=16.0,
-        expert=True,
-        when="global_search",
-    )
-    inherited_share: float = param(
-        0.2,
-        label="Inherited rotations",
-        help="Share of a particle's support points that it brings to the next global scan, so "
-        "that a good pose is never lost between the points of the scan.",
-        minimum=0.0,
-        maximum=1.0,
+        10.0,
+        label="Density of shifts",
+        help="Shifts in a scan for each square of the resolution it is made at; at least 30 shifts "
+        "are taken.",
+        minimum=0.1,
+        maximum=1000.0,
         expert=True,
         when="global_search",
     )
@@ -92,44 +83,37 @@ class ParticleFilter:
     )
     first_perturbation: float = param(
         2.0,
-        label="First perturbation",
-        help="How far support points move in the first phase of a local round, in units of the "
-        "spread they have.",
-        minimum=0.0,
+        label="First spread",
+        help="How widely support points are drawn in the first phase of a round, in units of the "
+        "spread that the particle came with.",
+        minimum=1.0,
         maximum=20.0,
         expert=True,
     )
     perturbation: float = param(
-        0.5,
-        label="Perturbation",
-        help="How far support points move in every other phase, in units of the spread they have.",
-        minimum=0.0,
+        1.5,
+        label="Spread",
+        help="How widely support points are drawn in every other phase, in units of the spread "
+        "they had so far. Weights undo what is drawn too widely.",
+        minimum=1.0,
         maximum=20.0,
         expert=True,
     )
-    lowest_phases_global: int = param(
-        10,
-        label="Phases, global",
-        help="Phases of perturbing, weighing and resampling that follow a scan, at least.",
+    lowest_phases: int = param(
+        2,
+        label="Phases at least",
+        help="Phases of drawing and weighing support points in a round, at least; those that close "
+        "in after a scan are not counted.",
         minimum=1,
-        maximum=1000,
-        expert=True,
-        when="global_search",
-    )
-    lowest_phases_local: int = param(
-        3,
-        label="Phases, local",
-        help="Phases in a round without a scan, at least.",
-        minimum=1,
-        maximum=1000,
+        maximum=99,
         expert=True,
     )
     highest_phases: int = param(
-        99,
+        20,
         label="Phases at most",
         help="A particle whose spread still shrinks after so many phases is left as it is.",
         minimum=1,
-        maximum=1000,
+        maximum=99,
         expert=True,
     )
     resting_factor: float = param(

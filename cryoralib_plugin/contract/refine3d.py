@@ -259,11 +259,9 @@ class Refine3DConfig:
     def _filter_problems(self) -> List[str]:
         """Sentences on phases that end before they may."""
         filter = self.filter
-        bounds = {"lowest_phases_local": filter.lowest_phases_local}
-        if self.stages.global_search:
-            bounds["lowest_phases_global"] = filter.lowest_phases_global
+        if filter.highest_phases >= filter.lowest_phases:
+            return []
         return [
-            f"highest_phases ({filter.highest_phases}) must be at least {name} ({lowest})"
-            for name, lowest in bounds.items()
-            if filter.highest_phases < lowest
+            f"highest_phases ({filter.highest_phases}) must be at least lowest_phases "
+            f"({filter.lowest_phases})"
         ]

@@ -22,30 +22,29 @@ def chi_square_2(upper_tail: float) -> float:
     return -2.0 * math.log(upper_tail)
 
 
-def n_scan_shifts(shift_std_px: float, density: float) -> int:
-    """Return the number of shifts in a scan: ``pi R^2 density``, R = 1.386 times the std.
-
-    At least 30. THUNDER's rule; its demonstrations have 0.25 per square pixel.
+def n_scan_shifts(radius_px: float, density: float) -> int:
+    """Return the number of shifts in a scan of a disk: ``pi R^2 density``, at least 30.
 
     Parameters
     ----------
-    shift_std_px : standard deviation of the shifts expected, on each axis, pixels.
-    density : shifts for each square pixel.
+    radius_px : R.
+    density : shifts for each square pixel; THUNDER's demonstrations have 0.25.
     """
-    area = math.pi * scan_radius_px(shift_std_px) ** 2
-    return max(_FEWEST, round(area * density))
+    return max(_FEWEST, round(math.pi * radius_px**2 * density))
 
 
 def scan_radius_px(shift_std_px: float) -> float:
-    """Return the radius R of the disk that is scanned, pixels: chi-square's median times the std.
+    """Return the radius of the disk that holds 95 % of the shifts of a normal distribution, px.
 
-    62 % of the shifts of a normal distribution lie within it; support points move further.
+    ``sqrt(5.99)`` = 2.45 times the standard deviation on each axis. THUNDER scans chi-square's
+    median times it, 1.39, which leaves 38 % of the shifts outside, to be reached by perturbation
+    or not at all.
     """
     if shift_std_px < 0.0:
         raise ValueError(
             f"the standard deviation of shifts must not be negative, but it is {shift_std_px} px"
         )
-    return chi_square_2(0.5) * shift_std_px
+    return math.sqrt(chi_square_2(0.05)) * shift_std_px
 
 
 def scan_shifts(n: int, radius_px: float, turn_rad: float = 0.0) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cryoralib_plugin.arrays import namespace_of
+from cryoralib_plugin.fourier.band import FourierBand
 from cryoralib_plugin.fourier.transform import frequencies
 from cryoralib_plugin.geometry.rigid2d import Poses2D
 
@@ -76,13 +77,40 @@ def ctf_2d(parameters: CtfParameters, box_size_px: int, pixel_size_angst: float)
     """
     xp = namespace_of(parameters.defocus_u_angst)
     ky, kx = (axis / pixel_size_angst for axis in frequencies(box_size_px, xp))
+    values = _transfer(parameters, (kx + 0.0 * ky).ravel(), (ky + 0.0 * kx).ravel())
+    return values.reshape(len(parameters), box_size_px, box_size_px // 2 + 1)
+
+
+def ctf_in_band(parameters: CtfParameters, band: FourierBand, pixel_size_angst: float) -> Any:
+    """Return the contrast transfer functions of images at the terms of a band.
+
+    The values are those of :func:`ctf_2d`.
+
+    Parameters
+    ----------
+    parameters : of n images.
+    band : of their box.
+    pixel_size_angst : Angstrom per pixel.
+
+    Returns
+    -------
+    (n, n_terms) float32.
+    """
+    xp = namespace_of(parameters.defocus_u_angst)
+    side_angst = band.box_size_px * pixel_size_angst
+    return _transfer(parameters, *(xp.asarray(k) / side_angst for k in (band.kx, band.ky)))
+
+
+def _transfer(parameters: CtfParameters, kx: Any, ky: Any) -> Any:
+    """Return CTFs (n, n_terms) float32 at frequencies kx, ky (n_terms,), cycles per Angstrom."""
+    xp = namespace_of(kx)
     squared = kx**2 + ky**2
-    maps = (squared, kx**2 - ky**2, 2.0 * kx * ky, squared**2, 1.0)
-    turns = xp.zeros((len(parameters), *squared.shape))
+    maps = (squared, kx**2 - ky**2, 2.0 * kx * ky, squared**2, xp.ones_like(kx))
+    turns = xp.zeros((len(parameters), len(kx)))
     # Term by term and not as a matrix product, whose rounding would depend on how many images
     # there are.
     for factor, term in zip(_phase_factors(parameters), maps):
-        turns += (factor / (2.0 * np.pi))[:, None, None] * term
+        turns += (factor / (2.0 * np.pi))[:, None] * term
     # Within half a turn float32 is enough.
     turns -= xp.rint(turns)
     angle = turns.astype(xp.float32)

@@ -14,6 +14,8 @@ from cryoralib_plugin.arrays import namespace_of
 _FACTOR_RANGE = (1e-3, 0.5)
 """Share of the highest weight that a peak cut takes away, at least and at most."""
 
+_BISECTIONS = 20
+
 _RANK_DIVISOR = 8
 """The cut lies at the weight of the point of rank n / 8."""
 
@@ -118,3 +120,33 @@ def rows_of_counts(counts: Any, n_points: int) -> Any:
     ending = xp.bincount(ends.ravel(), minlength=(n_points + 1) * len(flat))
     rows = xp.cumsum(ending.reshape(len(flat), n_points + 1), axis=-1)[:, :-1]
     return rows.reshape(counts.shape[:-1] + (n_points,))
+
+
+def tempered(log_weights: Any, n_lowest: float) -> Any:
+    """Return weights ``w^b``, (..., n), sum 1, with b <= 1 just so low that enough points count.
+
+    Annealing: while points lie wide apart, the heaviest one is heavy by chance of where it lies.
+    b is the largest power in (0, 1] that leaves at least ``n_lowest`` effective points.
+
+    Parameters
+    ----------
+    log_weights : (..., n) float; -inf is a weight of 0.
+    n_lowest : effective points to leave, below the number of finite ones.
+    """
+    xp = namespace_of(log_weights)
+    logs = log_weights.astype(xp.float64)
+    low, high = xp.zeros(logs.shape[:-1]), xp.ones(logs.shape[:-1])
+    logs = logs - xp.where(xp.isfinite(logs), logs, -xp.inf).max(axis=-1, keepdims=True)
+    finite = xp.isfinite(logs)
+    logs = xp.where(finite, logs, 0.0)
+
+    def powers(exponent: Any) -> Any:
+        raised = xp.where(finite, xp.exp(exponent[..., None] * logs), 0.0)
+        return raised / raised.sum(axis=-1, keepdims=True)
+
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (low + high)
+        enough = n_effective(powers(middle)) >= n_lowest
+        low, high = xp.where(enough, middle, low), xp.where(enough, high, middle)
+    whole = powers(xp.ones_like(low))
+    return xp.where((n_effective(whole) >= n_lowest)[..., None], whole, powers(low))

@@ -67,8 +67,8 @@ def test_point_groups_are_accepted(name):
         ({"highest_resolution_angst": 80.0}, "80 A\\) must not be coarser than .*60 A"),
         ({"global_resolution_angst": 70.0}, "70 A\\) must not be coarser than .*60 A"),
         (
-            {"highest_phases": 5},
-            "highest_phases \\(5\\) must be at least lowest_phases_global \\(10\\)",
+            {"highest_phases": 1},
+            "highest_phases \\(1\\) must be at least lowest_phases \\(2\\)",
         ),
         ({"n_classes": 0}, "n_classes .* between 1 and 100"),
     ],

@@ -91,12 +91,13 @@ def test_the_scan_is_as_fine_as_the_peak_of_the_score():
 
 
 def test_numbers_of_shifts_are_thunders():
-    assert [n_scan_shifts(std, 0.25) for std in (10, 5, 3)] == [151, 38, 30]
-    assert n_scan_shifts(10, 1.0) == 604
+    radius = [chi_square_2(0.5) * std for std in (10, 5, 3)]
+    assert [n_scan_shifts(r, 0.25) for r in radius] == [151, 38, 30]
+    assert n_scan_shifts(radius[0], 1.0) == 604
     assert chi_square_2(0.5) == pytest.approx(1.386294, abs=1e-6)
     assert chi_square_2(0.05) == pytest.approx(5.991465, abs=1e-6)
     # P(|t| < 1.386 sigma) = 1 - exp(-1.386^2 / 2)
-    assert 1 - np.exp(-(scan_radius_px(1.0) ** 2) / 2) == pytest.approx(0.617, abs=1e-3)
+    assert 1 - np.exp(-(scan_radius_px(1.0) ** 2) / 2) == pytest.approx(0.95, abs=1e-6)
 
 
 def test_shifts_fill_the_disk_evenly():

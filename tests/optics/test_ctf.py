@@ -6,10 +6,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cryoralib_plugin.fourier.band import FourierBand, band_values
 from cryoralib_plugin.geometry.rigid2d import Poses2D
 from cryoralib_plugin.optics.ctf import (
     CtfParameters,
     ctf_2d,
+    ctf_in_band,
     move_with_content,
     wavelength_angst,
 )
@@ -130,3 +132,15 @@ def test_rows_of_parameters_can_be_taken():
     p = parameters(4)
     assert len(p[np.array([0, 2])]) == 2
     assert len(p[1:]) == 3
+
+
+def test_a_band_holds_the_values_of_the_half_plane():
+    optics = CtfParameters(
+        *(np.array(v) for v in ([15e3, 9e3], [14e3, 9e3], [30.0, 0.0], [300.0, 200.0])),
+        *(np.array(v) for v in ([2.7, 0.0], [0.1, 0.07], [0.0, 90.0])),
+    )
+    band = FourierBand.between(33, 2, 15)
+    np.testing.assert_allclose(
+        ctf_in_band(optics, band, 2.5), band_values(ctf_2d(optics, 33, 2.5), band),
+        atol=1e-6,
+    )  # fmt: skip

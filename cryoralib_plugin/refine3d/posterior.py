@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Weighted support points: what the likelihood says about poses of particles in one class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Tuple
+
+from cryoralib_plugin.arrays import namespace_of
+from cryoralib_plugin.geometry.acg import RotationSpread, fit_covariance, spread_of
+
+_TOLERANCE, _ITERATIONS = 1e-2, 20
+"""Of the widths of a cloud, relative: far below their error from a hundred points."""
+
+
+def spread_of_points(rotations: Any, weights: Any = None) -> RotationSpread:
+    """Return mean rotations and ratios about the axes of the image of clouds (n, n_points, 4)."""
+    covariance = fit_covariance(
+        rotations, weights, tolerance=_TOLERANCE, n_iterations=_ITERATIONS
+    )
+    return spread_of(covariance)
+
+
+@dataclass(frozen=True)
+class Points:
+    """Support points of n particles and the logarithms of the prior weights of each.
+
+    Attributes
+    ----------
+    rotations : (n, n_rotations, 4) float64.
+    shift_px : (n, n_shifts, 2) float64.
+    defocus_factor : (n, n_defoci) float64.
+    log_rotation, log_shift, log_defocus : float64, without the last axis of the points.
+    """
+
+    rotations: Any
+    shift_px: Any
+    defocus_factor: Any
+    log_rotation: Any
+    log_shift: Any
+    log_defocus: Any
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Support points of n particles with their weights; weights add up to 1 over each axis.
+
+    Attributes
+    ----------
+    rotations, shift_px, defocus_factor : as in :class:`Points`.
+    rotation_weight : (n, n_rotations) float64, marginal over shifts and defoci.
+    shift_weight : (n, n_shifts) float64.
+    defocus_weight : (n, n_defoci) float64.
+    best_score : (n,) float64, largest log-likelihood among the points.
+    usable : (n,) bool, False where nothing finite came out.
+    """
+
+    rotations: Any
+    shift_px: Any
+    defocus_factor: Any
+    rotation_weight: Any
+    shift_weight: Any
+    defocus_weight: Any
+    best_score: Any
+    usable: Any
+
+    def __getitem__(self, rows: Any) -> Posterior:
+        """Return those of some particles."""
+        return Posterior(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def put(self, rows: Any, other: Posterior) -> None:
+        """Replace those of some particles, in place."""
+        for field in fields(self):
+            getattr(self, field.name)[rows] = getattr(other, field.name)
+
+    def rotation_spread(self) -> RotationSpread:
+        """Return the mean rotation and the ratios about the axes of the image."""
+        return spread_of_points(self.rotations, self.rotation_weight)
+
+    def shift_moments(self) -> Tuple[Any, Any]:
+        """Return mean and standard deviation of the shifts, (n, 2) each, px."""
+        return moments(self.shift_px, self.shift_weight[..., None])
+
+    def defocus_moments(self) -> Tuple[Any, Any]:
+        """Return mean and standard deviation of the defocus factors, (n,) each."""
+        return moments(self.defocus_factor, self.defocus_weight)
+
+    def best_rotation(self) -> Any:
+        """Return the heaviest rotation, (n, 4)."""
+        xp = namespace_of(self.rotations)
+        return self.rotations[xp.arange(len(self.rotations)), self.rotation_weight.argmax(axis=1)]
+
+
+def moments(values: Any, weights: Any) -> Tuple[Any, Any]:
+    """Return weighted means and standard deviations over axis 1."""
+    xp = namespace_of(values)
+    mean = (weights * values).sum(axis=1)
+    variance = (weights * (values - mean[:, None]) ** 2).sum(axis=1)
+    return mean, xp.sqrt(variance)
+
+
+def weigh(points: Points, scores: Any) -> Posterior:
+    """Return the marginal weights of support points.
+
+    ``w(i) = sum_jm exp(l(i, j, m) + log priors)`` and alike for shifts and defoci.
+
+    Parameters
+    ----------
+    points : with prior weights.
+    scores : (n, n_rotations, n_shifts, n_defoci) float32, log-likelihoods.
+    """
+    xp = namespace_of(scores)
+    n = len(scores)
+    log_mass = (
+        scores.astype(xp.float64)
+        + points.log_rotation[:, :, None, None]
+        + points.log_shift[:, None, :, None]
+        + points.log_defocus[:, None, None, :]
+    )
+    highest = log_mass.reshape(n, -1).max(axis=1)
+    usable = xp.isfinite(highest)
+    log_mass = xp.where(usable[:, None, None, None], log_mass, 0.0)
+    mass = xp.exp(log_mass - xp.where(usable, highest, 0.0)[:, None, None, None])
+    mass /= mass.reshape(n, -1).sum(axis=1)[:, None, None, None]
+    best = scores.reshape(n, -1).max(axis=1).astype(xp.float64)
+    return Posterior(
+        rotations=points.rotations,
+        shift_px=points.shift_px,
+        defocus_factor=points.defocus_factor,
+        rotation_weight=mass.sum(axis=(2, 3)),
+        shift_weight=mass.sum(axis=(1, 3)),
+        defocus_weight=mass.sum(axis=(1, 2)),
+        best_score=xp.where(usable, best, 0.0),
+        usable=usable,
+    )
