@@ -14,7 +14,7 @@ _WITH_CTF = "apply_ctf == True"
 
 @dataclass(frozen=True)
 class SimulateFiles:
-    """The folder a simulation fills."""
+    """The folder a simulation fills, and maps that take the place of its own molecule."""
 
     title: ClassVar[str] = "Files"
     in_form: ClassVar[bool] = False
@@ -25,6 +25,33 @@ class SimulateFiles:
         help="Folder that receives particles.mrcs, particles.star, truth.star, phantom.mrc and "
         "settings.json.",
         required=True,
+    )
+    map_file: str = param(
+        "",
+        label="Map",
+        help="MRC file with a map to simulate from, in its own symmetry, centred at voxel N // 2. "
+        "Its box and voxels may differ from those of the images. Left empty, a molecule is made "
+        "up: object_diameter_angst, n_domains and blob_sigma_angst describe it.",
+    )
+    second_map_file: str = param(
+        "",
+        label="Second map",
+        help="MRC file with another state of the molecule, on the same grey scale: each particle "
+        "shows one of the two.",
+    )
+    second_share: float = param(
+        0.5,
+        label="Share of the second map",
+        help="Share of the particles that show the second map.",
+        minimum=0.0,
+        maximum=1.0,
+        when="second_map_file != ''",
+    )
+    wrong_map_file: str = param(
+        "",
+        label="Wrong molecule",
+        help="MRC file with a molecule that half of the junk shows, with as much signal as the "
+        "particles; the other half is empty. Left empty, that half is contamination.",
     )
 
 
@@ -287,7 +314,8 @@ class SimulatedNoise:
     junk_fraction: float = param(
         0.05,
         label="Junk",
-        help="Share of images that hold no particle: half of them empty ice, half contamination.",
+        help="Share of images that hold no particle: half of them empty ice, half contamination "
+        "(or a wrong molecule, where its map is given).",
         minimum=0.0,
         maximum=1.0,
     )
@@ -312,7 +340,34 @@ class SimulateConfig:
 
     def problems(self) -> List[str]:
         """Sentences on parameters that do not go together."""
-        found = []
+        found = self._molecule_problems()
+        if self.optics.defocus_min_angst > self.optics.defocus_max_angst:
+            found.append(
+                f"defocus_min_angst ({self.optics.defocus_min_angst:g} A) must not be above "
+                f"defocus_max_angst ({self.optics.defocus_max_angst:g} A)"
+            )
+        if 2 * self.disk_radius_px > self.object.box_size_px:
+            found.append(
+                f"disk_radius_px must be at most half the box, {self.object.box_size_px / 2:g} px, "
+                f"not {self.disk_radius_px:g} px"
+            )
+        return found
+
+    def _molecule_problems(self) -> List[str]:
+        """Sentences on a molecule that the images cannot show."""
+        files = self.files
+        if files.map_file:
+            if files.second_map_file and self.views.view_choice == "discrete":
+                return [
+                    "second_map_file and view_choice 'discrete' both say what a class is: leave "
+                    "the second map out or choose uniform or preferred views"
+                ]
+            return []
+        found = [
+            f"{name} is given, but map_file is not: name the map of the particles first"
+            for name in ("second_map_file", "wrong_map_file")
+            if getattr(files, name)
+        ]
         scene, box_angst = self.object, self.object.box_size_px * self.object.pixel_size_angst
         reach = scene.object_diameter_angst + 2 * self.views.shift_max_px * scene.pixel_size_angst
         if reach > box_angst:
@@ -331,15 +386,5 @@ class SimulateConfig:
             found.append(
                 "object_diameter_angst must be between 8 and 100 times blob_sigma_angst, that is "
                 f"{smallest:g} to {largest:g} A, not {scene.object_diameter_angst:g} A"
-            )
-        if self.optics.defocus_min_angst > self.optics.defocus_max_angst:
-            found.append(
-                f"defocus_min_angst ({self.optics.defocus_min_angst:g} A) must not be above "
-                f"defocus_max_angst ({self.optics.defocus_max_angst:g} A)"
-            )
-        if 2 * self.disk_radius_px > scene.box_size_px:
-            found.append(
-                f"disk_radius_px must be at most half the box, {scene.box_size_px / 2:g} px, not "
-                f"{self.disk_radius_px:g} px"
             )
         return found

@@ -24,3 +24,4 @@ class Phase(IntEnum):
     JUNK = 12
     CONTAMINATION = 13
     DEFOCUS_START = 14
+    MOLECULE = 15

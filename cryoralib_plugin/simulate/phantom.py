@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
 
 import numpy as np
 
@@ -64,11 +66,17 @@ def make_phantom(
     return Phantom(positions, weights, sigma_angst, domains)
 
 
-def density_map(phantom: Phantom, box_size_px: int, pixel_size_angst: float) -> np.ndarray:
+@singledispatch
+def density_map(molecule: Any, box_size_px: int, pixel_size_angst: float) -> np.ndarray:
     """Return the map sampled at voxel centres, (N, N, N) float32, axes z, y, x, origin N // 2.
 
     Its sum along z is the projection of `project` for angles of zero.
     """
+    raise TypeError(f"a molecule is a Phantom or a MapMolecule, not a {type(molecule).__name__}")
+
+
+@density_map.register
+def _(phantom: Phantom, box_size_px: int, pixel_size_angst: float) -> np.ndarray:
     sigma_px = phantom.sigma_angst / pixel_size_angst
     centres = phantom.positions_angst / pixel_size_angst
     x, y, z = (gaussian_profiles(centres[:, axis], sigma_px, box_size_px) for axis in range(3))

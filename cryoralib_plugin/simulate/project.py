@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Exact projections of a phantom: sums of two-dimensional Gaussians, nothing is interpolated."""
+"""Projections of molecules; those of a phantom are exact sums of two-dimensional Gaussians."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
 
 import numpy as np
 
@@ -29,23 +31,27 @@ class Poses3D:
     def __len__(self) -> int:
         return len(self.angles_deg)
 
-    def __getitem__(self, rows: slice) -> Poses3D:
+    def __getitem__(self, rows: Any) -> Poses3D:
         """Return the poses of the given rows."""
         return Poses3D(self.angles_deg[rows], self.shift_px[rows])
 
 
-def project(
-    phantom: Phantom, poses: Poses3D, box_size_px: int, pixel_size_angst: float
-) -> np.ndarray:
-    """Return projections sampled at pixel centres, (n, N, N) float32, with the sum of 1.
+@singledispatch
+def project(molecule: Any, poses: Poses3D, box_size_px: int, pixel_size_angst: float) -> np.ndarray:
+    """Return projections sampled at pixel centres, (n, N, N) float32; of a phantom with the sum 1.
 
     Parameters
     ----------
-    phantom : whose blobs are projected.
+    molecule : Phantom, or MapMolecule of `map_molecule`.
     poses : of n images.
     box_size_px : N.
     pixel_size_angst : Angstrom per pixel.
     """
+    raise TypeError(f"a molecule is a Phantom or a MapMolecule, not a {type(molecule).__name__}")
+
+
+@project.register
+def _(phantom: Phantom, poses: Poses3D, box_size_px: int, pixel_size_angst: float) -> np.ndarray:
     rotations = to_matrices(from_euler(*poses.angles_deg.T))
     # The image at (x, y) is the integral over s of V(R (x, y, s)^T), so the image of blob b is at
     # the first two entries of R^T b.

@@ -14,9 +14,10 @@ from cryoralib_plugin.contract import labels
 from cryoralib_plugin.contract._codec import to_json
 from cryoralib_plugin.contract.simulate import SimulateConfig
 from cryoralib_plugin.io.atomic import write_atomically, write_text_atomically
-from cryoralib_plugin.io.mrc import MrcStackWriter, write_stack, write_volume
+from cryoralib_plugin.io.mrc import MrcStackWriter, read_mrc, write_stack, write_volume
 from cryoralib_plugin.io.star import write_star
 
+from .map_molecule import MapMolecule, map_molecule
 from .phantom import density_map
 from .scene import Scene, disk_variance, make_scene, render_images, render_signal
 from .truth import PARTICLE, Truth, draw_truth
@@ -24,7 +25,7 @@ from .view_set import view_images
 
 STACK_NAME = "particles.mrcs"
 _PIXELS_PER_BATCH = 1 << 22
-_KIND_WORDS = np.array(["particle", "empty", "contamination"])
+_KIND_WORDS = np.array(["particle", "empty", "contamination", "wrong molecule"])
 _KIND_COLUMN = "cryoralibImageKind"
 
 logger = logging.getLogger(__name__)
@@ -35,15 +36,15 @@ def simulate(config: SimulateConfig) -> Path:
 
     particles.mrcs and particles.star (RELION 3.1, optics group and CTF, no poses), truth.star
     (the same rows with poses, view and kind), phantom.mrc (the molecule; its projections have
-    the grey scale of the images), views.mrcs (where views are discrete), settings.json (to be
-    given to ``--config``) and summary.json (what came out).
+    the grey scale of the images), second.mrc (a second state), views.mrcs (where views are
+    discrete), settings.json (to be given to ``--config``) and summary.json (what came out).
 
     Memory does not grow with the number of particles but for their table.
     """
     folder = Path(config.files.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     sample = config.object
-    scene = make_scene(config)
+    scene = make_scene(config, _read_maps(config))
     tables: list[pd.DataFrame] = []
     signal_variances: list[np.ndarray] = []
 
@@ -51,7 +52,7 @@ def simulate(config: SimulateConfig) -> Path:
         with MrcStackWriter(path, pixel_size_angst=sample.pixel_size_angst) as stack:
             for ids in _batches(config):
                 truth = draw_truth(config, ids)
-                signal = render_signal(scene, truth.poses, truth.ctf)
+                signal = render_signal(scene, truth.poses, truth.ctf, truth.molecule)
                 stack.append(render_images(scene, truth, signal))
                 tables.append(_truth_table(config, truth))
                 real = truth.kind == PARTICLE
@@ -73,6 +74,16 @@ def simulate(config: SimulateConfig) -> Path:
         "wrote %d particles to %s, mean SNR %.4g", sample.n_particles, folder, summary["mean_snr"]
     )
     return folder
+
+
+def _read_maps(config: SimulateConfig) -> tuple[MapMolecule, ...]:
+    """Return the molecules of the map files that are named."""
+    files = config.files
+    return tuple(
+        map_molecule(*read_mrc(name), config.object.pixel_size_angst)
+        for name in (files.map_file, files.second_map_file, files.wrong_map_file)
+        if name
+    )
 
 
 def _batches(config: SimulateConfig) -> list[np.ndarray]:
@@ -113,7 +124,7 @@ def _truth_table(config: SimulateConfig, truth: Truth) -> pd.DataFrame:
             labels.ORIGIN_Y_ANGST: truth.poses.shift_px[:, 1] * pixel_size,
             labels.IS_FLIP: truth.mirror.astype(int),
             # Junk belongs to no class.
-            labels.CLASS_NUMBER: np.where(is_particle, truth.view + 1, 0),
+            labels.CLASS_NUMBER: np.where(is_particle, truth.view + truth.molecule + 1, 0),
             _KIND_COLUMN: _KIND_WORDS[truth.kind],
         }
     )
@@ -137,16 +148,20 @@ def _optics_table(config: SimulateConfig) -> pd.DataFrame:
 def _write_maps(folder: Path, scene: Scene) -> None:
     sample = scene.config.object
     pixel_size = sample.pixel_size_angst
-    volume = density_map(scene.phantom, sample.box_size_px, pixel_size)
-    volume *= np.float32(scene.signal_scale)
+    n_states = 2 if scene.config.files.second_map_file else 1
+    states = zip(("phantom.mrc", "second.mrc"), scene.molecules[:n_states])
+    for name, molecule in states:
+        volume = density_map(molecule, sample.box_size_px, pixel_size)
+        volume *= np.float32(scene.signal_scale)
 
-    def write_map(path: Path) -> None:
-        write_volume(path, volume, pixel_size_angst=pixel_size)
+        def write_map(path: Path, volume: np.ndarray = volume) -> None:
+            write_volume(path, volume, pixel_size_angst=pixel_size)
+
+        write_atomically(folder / name, write_map)
 
     def write_views(path: Path) -> None:
         write_stack(path, view_images(scene), pixel_size_angst=pixel_size)
 
-    write_atomically(folder / "phantom.mrc", write_map)
     if scene.config.views.view_choice == "discrete":
         write_atomically(folder / "views.mrcs", write_views)
 
@@ -161,6 +176,7 @@ def _summary(
         "n_particles": len(table),
         "n_empty": int((kinds == "empty").sum()),
         "n_contamination": int((kinds == "contamination").sum()),
+        "n_wrong_molecule": int((kinds == "wrong molecule").sum()),
         "disk_radius_px": scene.config.disk_radius_px,
         "mean_signal_variance": mean,
         "noise_variance": scene.noise_variance,

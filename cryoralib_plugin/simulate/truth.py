@@ -23,7 +23,7 @@ from .views import (
     view_proportions,
 )
 
-PARTICLE, EMPTY, CONTAMINATION = 0, 1, 2
+PARTICLE, EMPTY, CONTAMINATION, WRONG_MOLECULE = 0, 1, 2, 3
 """Kinds of images."""
 
 _DEFOCUS_SPREAD_ANGST = 150.0
@@ -43,7 +43,8 @@ class Truth:
         that psi is the same in two and in three dimensions.
     view : (n,) int64, from 0; 0 for all where views are not discrete.
     mirror : (n,) bool, seen from behind.
-    kind : (n,) int64, PARTICLE, EMPTY or CONTAMINATION.
+    kind : (n,) int64, PARTICLE, EMPTY, CONTAMINATION or WRONG_MOLECULE.
+    molecule : (n,) int64, row of `Scene.molecules` that the image shows, if it shows one.
     micrograph : (n,) int64, from 0.
     ctf : optics.
     intensity : (n,) float64, grey scale of the whole image.
@@ -56,6 +57,7 @@ class Truth:
     view: np.ndarray
     mirror: np.ndarray
     kind: np.ndarray
+    molecule: np.ndarray
     micrograph: np.ndarray
     ctf: CtfParameters
     intensity: np.ndarray
@@ -80,12 +82,14 @@ def draw_truth(config: SimulateConfig, particle_ids: np.ndarray) -> Truth:
     angles[:, 2] = 360.0 * draws[:, 0] - 180.0
     shift = (2.0 * draws[:, 1:] - 1.0) * config.views.shift_max_px
     micrograph = ids // config.optics.particles_per_micrograph
+    kind = _junk_kind(config, ids)
     return Truth(
         ids,
         Poses3D(angles, shift),
         view,
         mirror,
-        _junk_kind(config, ids),
+        kind,
+        _molecule(config, ids, kind),
         micrograph,
         _optics(config, ids, micrograph),
         *_background(config, ids),
@@ -95,7 +99,7 @@ def draw_truth(config: SimulateConfig, particle_ids: np.ndarray) -> Truth:
 def calibration_truth(config: SimulateConfig) -> Truth:
     """Return centred particles that stand for all views and defoci, the same for any set size.
 
-    Each has a micrograph of its own, and their views cover the sphere evenly (the additive
+    None is junk; each has a micrograph of its own, and their views cover the sphere evenly (the additive
     sequence of the root of x^4 = x + 1).
     """
     rows = np.arange(_N_CALIBRATION)
@@ -105,7 +109,8 @@ def calibration_truth(config: SimulateConfig) -> Truth:
     view, mirror, angles = _orient(config, np.mod((rows[:, None] + 0.5) * steps, 1.0))
     angles[:, 2] = drawn.poses.angles_deg[:, 2]
     poses = Poses3D(angles, np.zeros_like(drawn.poses.shift_px))
-    return replace(drawn, poses=poses, view=view, mirror=mirror)
+    molecule = _molecule(config, drawn.particle_ids, np.full(_N_CALIBRATION, PARTICLE))
+    return replace(drawn, poses=poses, view=view, mirror=mirror, molecule=molecule)
 
 
 def calibration_weights(config: SimulateConfig, truth: Truth) -> np.ndarray:
@@ -142,9 +147,18 @@ def _orient(config: SimulateConfig, draws: np.ndarray) -> tuple[np.ndarray, np.n
 def _junk_kind(config: SimulateConfig, ids: np.ndarray) -> np.ndarray:
     draw = uniform(config.object.random_seed, 0, Phase.JUNK, ids, 1)[:, 0]
     fraction = config.noise.junk_fraction
-    return np.where(
-        draw < 0.5 * fraction, EMPTY, np.where(draw < fraction, CONTAMINATION, PARTICLE)
-    )
+    other = WRONG_MOLECULE if config.files.wrong_map_file else CONTAMINATION
+    return np.where(draw < 0.5 * fraction, EMPTY, np.where(draw < fraction, other, PARTICLE))
+
+
+def _molecule(config: SimulateConfig, ids: np.ndarray, kind: np.ndarray) -> np.ndarray:
+    """Return the row of the map that each image shows; the wrong molecule's is the last."""
+    second = np.zeros(len(ids), dtype=np.int64)
+    if config.files.second_map_file:
+        draw = uniform(config.object.random_seed, 0, Phase.MOLECULE, ids, 1)[:, 0]
+        second[draw < config.files.second_share] = 1
+    n_right = 2 if config.files.second_map_file else 1
+    return np.where(kind == WRONG_MOLECULE, n_right, second)
 
 
 def _optics(config: SimulateConfig, ids: np.ndarray, micrograph: np.ndarray) -> CtfParameters:

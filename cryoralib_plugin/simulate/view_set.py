@@ -72,7 +72,7 @@ def simulate_views(
     config = from_flat(SimulateConfig, {**chosen, **settings})
     scene = make_scene(config)
     truth = draw_truth(config, np.arange(config.object.n_particles))
-    signal = render_signal(scene, truth.poses, truth.ctf)
+    signal = render_signal(scene, truth.poses, truth.ctf, truth.molecule)
     images = render_images(scene, truth, signal)
     view = np.where(truth.kind == 0, truth.view, -1)
     references = view_images(scene)
@@ -84,5 +84,5 @@ def view_images(scene: Scene) -> np.ndarray:
     angles = view_angles(scene.config)
     poses = Poses3D(angles, np.zeros((len(angles), 2)))
     sample = scene.config.object
-    images = project(scene.phantom, poses, sample.box_size_px, sample.pixel_size_angst)
+    images = project(scene.molecules[0], poses, sample.box_size_px, sample.pixel_size_angst)
     return np.float32(scene.signal_scale) * images

@@ -43,7 +43,9 @@ def test_stack_holds_the_images_of_its_rows_whatever_the_batch(simulated, tmp_pa
     images, pixel_size = read_mrc(folder / "particles.mrcs")
     assert pixel_size == pytest.approx(6.0)
     scene, truth = make_scene(config), draw_truth(config, np.arange(37))
-    expected = render_images(scene, truth, render_signal(scene, truth.poses, truth.ctf))
+    expected = render_images(
+        scene, truth, render_signal(scene, truth.poses, truth.ctf, truth.molecule)
+    )
     np.testing.assert_allclose(images, expected, atol=2e-6)
     monkeypatch.setattr(run, "_PIXELS_PER_BATCH", 7 * 32**2)
     again = from_flat(SimulateConfig, {**SETTINGS, "output_dir": str(tmp_path)})

@@ -37,7 +37,7 @@ def test_snr_is_signal_variance_after_ctf_over_noise_variance_in_the_disk(snr, v
     )  # fmt: skip
     scene = make_scene(config)
     truth = draw_truth(config, np.arange(500))
-    signal = render_signal(scene, truth.poses, truth.ctf)
+    signal = render_signal(scene, truth.poses, truth.ctf, truth.molecule)
     noise = render_images(scene, truth, signal) - signal
     inside = circular_mask(48, config.disk_radius_px) > 0
     ratio = signal[:, inside].var(axis=1).mean() / noise[:, inside].var(axis=1).mean()
@@ -50,7 +50,7 @@ def test_snr_of_one_view_at_one_defocus_is_exact():
     )
     scene = make_scene(config)
     truth = draw_truth(config, np.arange(50))
-    variance = disk_variance(render_signal(scene, truth.poses, truth.ctf), config)
+    variance = disk_variance(render_signal(scene, truth.poses, truth.ctf, truth.molecule), config)
     # The variance of one projection changes a little as it turns on the pixel grid.
     assert variance.mean() / scene.noise_variance == pytest.approx(0.1, rel=1e-3)
 
@@ -60,7 +60,9 @@ def test_particle_depends_on_its_id_alone():
         config = config_of(n_particles=n, view_choice="discrete", junk_fraction=0.3)
         scene = make_scene(config)
         truth = draw_truth(config, ids)
-        return render_images(scene, truth, render_signal(scene, truth.poses, truth.ctf))
+        return render_images(
+            scene, truth, render_signal(scene, truth.poses, truth.ctf, truth.molecule)
+        )
 
     everything = images_of(60, np.arange(60))
     some = np.array([59, 3, 17])
@@ -125,7 +127,7 @@ def test_junk_has_its_share_and_shows_no_signal():
         assert (truth.kind == kind).mean() == pytest.approx(0.2, abs=0.03)
     few = draw_truth(config, np.arange(60))
     scene = make_scene(config)
-    signal = render_signal(scene, few.poses, few.ctf)
+    signal = render_signal(scene, few.poses, few.ctf, few.molecule)
     images = render_images(scene, few, signal)
     without = render_images(scene, few, 0.0 * signal)
     np.testing.assert_array_equal(images[few.kind != PARTICLE], without[few.kind != PARTICLE])
