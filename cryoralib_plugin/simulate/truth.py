@@ -99,8 +99,8 @@ def draw_truth(config: SimulateConfig, particle_ids: np.ndarray) -> Truth:
 def calibration_truth(config: SimulateConfig) -> Truth:
     """Return centred particles that stand for all views and defoci, the same for any set size.
 
-    None is junk; each has a micrograph of its own, and their views cover the sphere evenly (the additive
-    sequence of the root of x^4 = x + 1).
+    None is junk; each has a micrograph of its own, and their views cover the sphere evenly (the
+    additive sequence of the root of x^4 = x + 1).
     """
     rows = np.arange(_N_CALIBRATION)
     spacing = config.optics.particles_per_micrograph
