@@ -10,10 +10,12 @@ from pwem.objects import SetOfAverages, SetOfClasses2D, SetOfParticles
 from pwem.protocols import ProtAlign2D
 from pyworkflow import BETA
 
-from cryoralib_plugin.contract.align2d import ReferenceFreeConfig
+from cryoralib_plugin.contract.align2d import ReferenceFreeConfig, ReferenceFreeSearch
 from cryoralib_plugin.scipion.align2d_protocol import Align2DProtocol
 from cryoralib_plugin.scipion.convert import write_classes, write_particles
 from cryoralib_plugin.scipion.engine_protocol import PARTICLES
+
+START_AUTOMATIC, START_GIVEN, START_NONE = range(3)
 
 
 class CryoRalibProtRefFreeAlign2D(Align2DProtocol, ProtAlign2D):
@@ -50,7 +52,11 @@ class CryoRalibProtRefFreeAlign2D(Align2DProtocol, ProtAlign2D):
             help="Particles to align to one average, or classes: then the members of each class "
             "are aligned among themselves.",
         )
-        self._add_parameters(form)
+        self._add_parameters(
+            form,
+            lead={ReferenceFreeSearch.title: _add_start_field},
+            hidden=("start_from_alignment",),
+        )
 
     def has_classes(self):
         """Whether the input is a set of classes."""
@@ -71,7 +77,15 @@ class CryoRalibProtRefFreeAlign2D(Align2DProtocol, ProtAlign2D):
         return self.inputParticles.get().getSize() if self.has_classes() else 1
 
     def files(self):
-        return {"within_classes": self.has_classes()}
+        is_given = {
+            START_AUTOMATIC: self.has_classes(),
+            START_GIVEN: True,
+            START_NONE: False,
+        }
+        return {
+            "within_classes": self.has_classes(),
+            "start_from_alignment": is_given[self.startFrom.get()],
+        }
 
     def _more_problems(self, config):
         if self.has_classes() and self.input_particles() is None:
@@ -92,3 +106,17 @@ class CryoRalibProtRefFreeAlign2D(Align2DProtocol, ProtAlign2D):
             f"{config.search.n_iterations} iterations each, preset {config.search.preset}) with "
             "Cryo-RALib [Chung2020]."
         ]
+
+
+def _add_start_field(form):
+    """What start_from_alignment is to be; members of classes were aligned when these were made."""
+    form.addParam(
+        "startFrom",
+        params.EnumParam,
+        choices=["automatic", "given alignment", "no alignment"],
+        default=START_AUTOMATIC,
+        label="Start from",
+        help="given alignment: the angles, shifts and hands that the input has, as when an earlier "
+        "alignment is to be refined. no alignment: none of them. automatic: the given alignment "
+        "of classes, none of particles.",
+    )

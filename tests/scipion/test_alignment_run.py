@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A real project from a STAR file to aligned classes, and what happens when a run is broken off."""
 
+import json
 import os
 import sqlite3
 import threading
@@ -120,6 +121,26 @@ class TestAlignmentRun(ProjectTest):
         self.assertIn("-m mpi4py -m cryoralib_plugin rfa", log)
         self.assertIn("--expected-ranks 2", log)
         self.assertEqual(self.aligned.outputParticles.getSize(), N_VIEWS * PER_VIEW)
+
+    def test_members_of_classes_start_from_their_alignment(self):
+        text = (self.aligned.run_dir / "config.json").read_text()
+        self.assertTrue(json.loads(text)["search"]["start_from_alignment"])
+        given = read_tables(self.aligned.input_dir / "particles.star")["particles"]
+        found = read_tables(ResultPaths(self.classified.run_dir).data_star(4))["particles"]
+        row_of = {number: row for row, number in enumerate(found[labels.IMAGE_ID].tolist())}
+        rows = [row_of[number] for number in given[labels.IMAGE_ID].tolist()]
+        for name, period in ((labels.ANGLE_PSI, 360.0), (labels.ORIGIN_X_ANGST, np.inf)):
+            apart = np.abs(given[name] - found[name][rows])
+            np.testing.assert_allclose(np.minimum(apart, period - apart), 0.0, atol=1e-3)
+        protocol = self.new(
+            "CryoRalibProtRefFreeAlign2D", {"inputParticles": (self.imported, "outputParticles")}
+        )
+        self.assertFalse(protocol.config().search.start_from_alignment)
+        protocol.startFrom.set(1)
+        self.assertTrue(protocol.config().search.start_from_alignment)
+        protocol.inputParticles.set(self.classified.outputClasses)
+        protocol.startFrom.set(2)
+        self.assertFalse(protocol.config().search.start_from_alignment)
 
     def test_members_stay_in_their_classes(self):
         before = self._class_of(self.classified.outputClasses)
