@@ -111,7 +111,7 @@ def _align2d(config_class: Any, words: List[str], session: Session) -> int:
     _log_to_screen(comm)
 
     from .align2d import run
-    from .align2d.checks import check_input
+    from .align2d.checks import check_input, preprocessing_of
     from .io.memory_limit import free_memory_bytes
     from .io.run_files import RunFiles
     from .kernels.device import open_device
@@ -126,7 +126,13 @@ def _align2d(config_class: Any, words: List[str], session: Session) -> int:
     device = open_device(config.compute.backend, _gpu_ids(config.compute.gpus), comm.local_rank)
     compute = config.compute
     memory = compute.memory_gib * GIB or MEMORY_SHARE * free_memory_bytes() / launched().n_local
-    table, source = open_particles(config, comm, memory, check=partial(check_input, config))
+    table, source = open_particles(
+        config,
+        comm,
+        memory,
+        check=partial(check_input, config),
+        preprocessing=partial(preprocessing_of, config),
+    )
     plan = forecast(
         workload_of(
             config,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a program can work on its input: everything that is wrong, told together."""
+"""Whether a 2D program can work on its input, and how it prepares its particles."""
 
 from __future__ import annotations
 
@@ -28,13 +28,21 @@ def check_input(config: Any, table: ParticleTable, catalogue: StackCatalogue) ->
     config = apply_preset(config)
     box = config.preprocess.downsample_box_px or catalogue.box_size_px
     pixel_size = table.image_pixel_size_angst
-    preprocessing = Preprocessing.from_config(config.preprocess, config.ctf)
+    asked = config.ctf.ctf_correction
+    preprocessing = Preprocessing.from_config(config.preprocess, asked)
     raise_together(
         lambda: Preprocessor(preprocessing, catalogue.box_size_px, pixel_size),
         lambda: outer_radius(config.search, box),
-        lambda: check_ctf(table, config.ctf.ctf_correction),
+        lambda: check_ctf(table, asked),
         lambda: _check_classes(config, table, box, pixel_size * catalogue.box_size_px / box),
     )
+
+
+def preprocessing_of(config: Any, table: ParticleTable, catalogue: StackCatalogue) -> Preprocessing:
+    """Return what is done to the particles; their background lies outside the last ring."""
+    box = config.preprocess.downsample_box_px or catalogue.box_size_px
+    radius = outer_radius(config.search, box)
+    return Preprocessing.from_config(config.preprocess, config.ctf.ctf_correction, radius)
 
 
 def _check_classes(config: Any, table: ParticleTable, box: int, pixel_size: float) -> None:

@@ -27,6 +27,15 @@ class Refine3DFiles:
         help="RELION STAR file or THUNDER .thu file with the particle images and their CTF.",
         required=True,
     )
+    pixel_size_angst: float = param(
+        0.0,
+        label="Pixel size",
+        help="Of the images on disk, where neither the STAR file nor the headers of the stacks "
+        "tell it, as with .thu files. 0: as the files tell.",
+        unit="A",
+        minimum=0.0,
+        maximum=100.0,
+    )
     reference_file: str = param(
         "",
         label="Initial map",

@@ -10,6 +10,8 @@ from cryoralib_plugin.contract import labels
 from .table import ParticleTable
 
 _LARGEST_KV = 2000.0
+_LARGEST_CS_MM = 100.0
+_LEAST_DEFOCUS_ANGST = 50.0
 
 
 def check_ctf(table: ParticleTable, ctf_correction: str) -> None:
@@ -20,10 +22,27 @@ def check_ctf(table: ParticleTable, ctf_correction: str) -> None:
     ValueError
         Naming every column that is wrong, its first row and what to do.
     """
-    if ctf_correction == "none":
-        return
-    advice = "estimate the CTF first, or set ctf_correction to none"
-    asked = f"CTF correction ({ctf_correction}) needs"
+    if ctf_correction != "none":
+        asked = f"CTF correction ({ctf_correction}) needs"
+        check_optics(table, asked, otherwise="set ctf_correction to none")
+
+
+def check_optics(table: ParticleTable, asked: str, *, otherwise: str = "") -> None:
+    """Check that every particle has a CTF that can be.
+
+    Parameters
+    ----------
+    asked
+        Who needs it: "a refinement in 3D needs".
+    otherwise
+        What can be done in place of estimating the CTF, if anything.
+
+    Raises
+    ------
+    ValueError
+        Naming every column that is wrong, its first row and what to do.
+    """
+    advice = "estimate the CTF first" + (f", or {otherwise}" if otherwise else "")
     per_row, per_group = table.particles, table.optics
     missing = [
         name
@@ -44,6 +63,18 @@ def check_ctf(table: ParticleTable, ctf_correction: str) -> None:
         problems.append(
             f"{labels.VOLTAGE} must be in kV, but is {largest_kv:g}: it seems to be in V, divide "
             "it by 1000"
+        )
+    largest_cs = float(np.nanmax(ctf.cs_mm)) if len(ctf) else 0.0
+    if largest_cs > _LARGEST_CS_MM:
+        problems.append(
+            f"{labels.SPHERICAL_ABERRATION} must be in mm, but is {largest_cs:g}: a microscope has "
+            "a few"
+        )
+    largest_defocus = float(np.nanmax(ctf.defocus_u_angst)) if len(ctf) else 0.0
+    if 0.0 < largest_defocus < _LEAST_DEFOCUS_ANGST:
+        problems.append(
+            f"{labels.DEFOCUS_U} must be in Angstrom, but is {largest_defocus:g} at most: it seems "
+            "to be in micrometres, multiply it by 10000"
         )
     for name, values, lowest, text in (
         (labels.DEFOCUS_U, ctf.defocus_u_angst, 1e-6, "positive (underfocus, in Angstrom)"),
@@ -69,8 +100,9 @@ def check_ctf(table: ParticleTable, ctf_correction: str) -> None:
     ):
         if name in per_group and (per_group[name] != 0).any():
             problems.append(
-                f"the particles are {done} already ({name}): set ctf_correction to none, or give "
-                "them as they were extracted"
+                f"the particles are {done} already ({name}): "
+                + (f"{otherwise}, or " if otherwise else "")
+                + "give them as they were extracted"
             )
     if problems:
         raise ValueError("\n".join(problems))

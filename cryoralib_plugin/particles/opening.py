@@ -9,8 +9,8 @@ from typing import Any, Callable, Tuple, Union
 
 from cryoralib_plugin.contract.foreign import advice_on
 from cryoralib_plugin.contract.plan import CACHE_SHARE
-from cryoralib_plugin.contract.schedule import outer_radius
 from cryoralib_plugin.io.stack import read_stack_header
+from cryoralib_plugin.io.thu import IMAGE_NAME, read_thu
 
 from .cache import DiskCache, ImageCache, MemoryCache, NoCache
 from .catalogue import StackCatalogue
@@ -18,9 +18,11 @@ from .checks import check_ctf
 from .preprocess import Preprocessing, Preprocessor
 from .source import ImageSource
 from .table import STAR_SUFFIX, ParticleTable
+from .thunder import THU_SUFFIX, table_from_thu
 
 logger = logging.getLogger(__name__)
 _UNKNOWN_PIXEL_SIZE_ANGST = 1.0
+_SAME_PIXEL_SIZE = 1e-3
 
 
 def open_particles(
@@ -29,19 +31,22 @@ def open_particles(
     memory_bytes: float,
     *,
     check: Callable[[ParticleTable, StackCatalogue], None],
+    preprocessing: Callable[[ParticleTable, StackCatalogue], Preprocessing],
 ) -> Tuple[ParticleTable, ImageSource]:
-    """Open the particles of a 2D program on every rank; the root alone reads tables and headers.
+    """Open the particles of a program on every rank; the root alone reads tables and headers.
 
     Parameters
     ----------
     config
-        Has the groups files, preprocess, ctf, search and compute of `contract.align2d`.
+        Has the groups files and preprocess.
     comm
         The ranks of the run.
     memory_bytes
         What this rank may take; the cache gets its share.
     check
         Called on the root before any work; raises where the particles cannot be used.
+    preprocessing
+        Called on every rank: what is done to the particles.
 
     Returns
     -------
@@ -50,35 +55,39 @@ def open_particles(
     """
     found = None
     if comm.is_root:
-        found = find_particles(config.files.particles_file)
+        found = find_particles(
+            config.files.particles_file,
+            pixel_size_angst=getattr(config.files, "pixel_size_angst", 0.0),
+        )
         check(*found)
     table, catalogue = comm.broadcast(found)
-    box = config.preprocess.downsample_box_px or catalogue.box_size_px
-    radius = outer_radius(config.search, box)
-    preprocessing = Preprocessing.from_config(config.preprocess, config.ctf, radius)
     return make_source(
         table,
         catalogue,
-        preprocessing,
+        preprocessing(table, catalogue),
         cache=config.preprocess.cache,
         cache_bytes=int(memory_bytes * CACHE_SHARE),
         cache_path=Path(config.files.output_dir) / f"images_rank{comm.rank:03d}.scratch",
     )
 
 
-def find_particles(path: Union[str, Path]) -> Tuple[ParticleTable, StackCatalogue]:
-    """Read a STAR file or a bare stack and check every stack it names, before any work.
+def find_particles(
+    path: Union[str, Path], *, pixel_size_angst: float = 0.0
+) -> Tuple[ParticleTable, StackCatalogue]:
+    """Read a particle file or a bare stack and check every stack it names, before any work.
 
     Parameters
     ----------
     path
-        RELION STAR file of any style, MRC or MRCS stack, EMAN2 HDF5 stack.
+        RELION STAR file of any style, THUNDER .thu file, MRC or MRCS stack, EMAN2 HDF5 stack.
+    pixel_size_angst
+        Of the images, where the user says it: then headers are not believed. 0 otherwise.
 
     Returns
     -------
     table, catalogue
-        Image names of the table are paths as they were found. Where neither the STAR file nor a
-        header tells the pixel size, 1 A is assumed and said.
+        Image names of the table are paths as they were found. Where neither the particle file nor
+        a header tells the pixel size, 1 A is assumed and said.
     """
     path = Path(path)
     if path.is_dir():
@@ -89,7 +98,14 @@ def find_particles(path: Union[str, Path]) -> Tuple[ParticleTable, StackCatalogu
         raise FileNotFoundError(f"particle file {path} does not exist")
     if advice_on(path):
         raise ValueError(advice_on(path))
-    if path.suffix.lower() == STAR_SUFFIX:
+    suffix = path.suffix.lower()
+    if suffix == THU_SUFFIX:
+        frame = read_thu(path)
+        catalogue = StackCatalogue.open(frame[IMAGE_NAME], path.parent)
+        # It turns THUNDER's shifts, which are in pixels, into Angstrom.
+        size = _pixel_size(path, pixel_size_angst or catalogue.pixel_size_angst)
+        table = table_from_thu(frame, size)
+    elif suffix == STAR_SUFFIX:
         table = ParticleTable.read(path)
         catalogue = StackCatalogue.open(table.image_names, path.parent)
     else:
@@ -97,14 +113,24 @@ def find_particles(path: Union[str, Path]) -> Tuple[ParticleTable, StackCatalogu
         names = [f"{number:06d}@{path}" for number in range(1, header.n_images + 1)]
         table = ParticleTable.from_image_names(names)
         catalogue = StackCatalogue.open(names)
-    if not (table.image_pixel_size_angst or catalogue.pixel_size_angst):
-        logger.warning("%s does not tell the pixel size: 1 A is assumed", path)
-    table = table.with_image_pixel_size(
-        catalogue.pixel_size_angst or _UNKNOWN_PIXEL_SIZE_ANGST, catalogue.box_size_px
-    )
+    told = table.image_pixel_size_angst
+    if told and pixel_size_angst and abs(told / pixel_size_angst - 1.0) > _SAME_PIXEL_SIZE:
+        raise ValueError(
+            f"pixel_size_angst is {pixel_size_angst:g} A, but {path} tells {told:g} A: correct the "
+            "file, whose shifts are in Angstrom, or leave the parameter at 0"
+        )
+    if not told:
+        told = _pixel_size(path, pixel_size_angst or catalogue.pixel_size_angst)
+    table = table.with_image_pixel_size(told, catalogue.box_size_px)
     if catalogue.has_moved:
         table = table.with_image_names(catalogue.image_names())
     return table, catalogue
+
+
+def _pixel_size(path: Path, told_angst: float) -> float:
+    if not told_angst:
+        logger.warning("%s does not tell the pixel size: 1 A is assumed", path)
+    return told_angst or _UNKNOWN_PIXEL_SIZE_ANGST
 
 
 def make_source(

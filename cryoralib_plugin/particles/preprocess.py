@@ -22,7 +22,7 @@ from typing import Any, Optional
 import numpy as np
 
 from cryoralib_plugin.arrays import namespace_of
-from cryoralib_plugin.contract.preprocess import CtfCorrection, Preprocess
+from cryoralib_plugin.contract.preprocess import Preprocess
 from cryoralib_plugin.fourier.filters import apply_filter, bandpass, fourier_crop
 from cryoralib_plugin.fourier.masks import radius_map
 from cryoralib_plugin.optics.ctf import CtfParameters, ctf_2d
@@ -153,9 +153,9 @@ class Preprocessing:
 
     @classmethod
     def from_config(
-        cls, preprocess: Preprocess, ctf: CtfCorrection, background_radius_px: float = 0.0
+        cls, preprocess: Preprocess, ctf_correction: str, background_radius_px: float = 0.0
     ) -> Preprocessing:
-        """Return what a program's parameter groups ask for."""
+        """Return what a program's parameters ask for (`contract.preprocess`)."""
         return cls(
             downsample_box_px=preprocess.downsample_box_px,
             highpass_angst=preprocess.highpass_angst,
@@ -164,7 +164,7 @@ class Preprocessing:
             normalise_background=preprocess.normalise_background,
             invert_contrast=preprocess.invert_contrast,
             background_radius_px=background_radius_px,
-            ctf="multiply" if ctf.ctf_correction == "wiener" else ctf.ctf_correction,
+            ctf="multiply" if ctf_correction == "wiener" else ctf_correction,
         )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cryoralib_plugin.contract.preprocess import CtfCorrection, Preprocess
+from cryoralib_plugin.contract.preprocess import Preprocess
 from cryoralib_plugin.fourier.masks import radius_map
 from cryoralib_plugin.optics.ctf import CtfParameters, ctf_2d
 from cryoralib_plugin.particles.preprocess import (
@@ -164,7 +164,7 @@ def test_ramp_goes_first_and_normalisation_last():
 
 def test_what_the_parameter_groups_ask_for():
     groups = Preprocess(downsample_box_px=64, highpass_angst=200, remove_ramp=False)
-    settings = Preprocessing.from_config(groups, CtfCorrection(ctf_correction="wiener"), 20)
+    settings = Preprocessing.from_config(groups, "wiener", 20)
     assert settings == Preprocessing(
         downsample_box_px=64,
         highpass_angst=200,
