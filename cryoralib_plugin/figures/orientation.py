@@ -24,6 +24,7 @@ from .style import (
     new_figure,
 )
 from .tables import ClassTable, PoseTable
+from .tables3d import RefinedParticles
 
 _NO_PARTICLES = "No particle has a pose here."
 
@@ -89,7 +90,7 @@ def _uniformity_words(angle_deg: np.ndarray) -> str:
 
 
 def shift_density(
-    poses: PoseTable,
+    poses: PoseTable | RefinedParticles,
     *,
     pixel_size_angst: float,
     range_px: tuple[float, float] | None = None,

@@ -76,7 +76,7 @@ def frc_curves(frc: FrcTable | None, classes: ClassTable, *, pixel_size_angst: f
         axes.text(nyquist, threshold + 0.012, f"{threshold:g} ", ha="right", fontsize=SMALL_SIZE)
     label_axes(axes, y="FRC", x="resolution (Å)\nhalves share one alignment: read it as optimistic")
     axes.set(xlim=(0, nyquist), ylim=(-0.25, 1.05))
-    _resolution_ticks(axes, nyquist)
+    resolution_ticks(axes, nyquist)
     handles, names = axes.get_legend_handles_labels()
     legend = axes.legend(
         handles[::-1], names[::-1], fontsize=SMALL_SIZE, loc="upper right",
@@ -95,16 +95,26 @@ def _angst(crossing: float, last: float) -> str:
     return f"{'≤ ' if crossing >= last else ''}{1 / crossing:.1f} Å"
 
 
-def _resolution_ticks(axes: Axes, nyquist_inv_angst: float) -> None:
-    """Label the frequency axis below in angstrom and above in 1/angstrom."""
+def resolution_ticks(axes: Axes, last_inv_angst: float, *, above: bool = True) -> None:
+    """Label a frequency axis below in angstrom and, where wanted, above in 1/angstrom."""
+    axes.xaxis.set_major_locator(FixedLocator(round_resolutions(last_inv_angst)))
+    axes.xaxis.set_major_formatter(FuncFormatter(in_angst))
+    if above:
+        top = axes.secondary_xaxis("top")
+        top.set_xlabel("spatial frequency (1/Å)", fontsize=TEXT_SIZE)
+        top.tick_params(labelsize=SMALL_SIZE + 1)
+
+
+def round_resolutions(last_inv_angst: float) -> list[float]:
+    """Return frequencies of round resolutions, 1/angstrom, far enough apart to be labelled."""
     places: list[float] = []
     for resolution in _ROUND_RESOLUTIONS:
         place = 1.0 / resolution
-        if place <= nyquist_inv_angst and (
-            not places or place - places[-1] > 0.055 * nyquist_inv_angst
-        ):
+        if place <= last_inv_angst and (not places or place - places[-1] > 0.055 * last_inv_angst):
             places.append(place)
-    axes.xaxis.set_major_locator(FixedLocator(places))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda f, _: f"{1 / f:.3g}" if f > 0 else ""))
-    top = axes.secondary_xaxis("top")
-    top.set_xlabel("spatial frequency (1/Å)", fontsize=TEXT_SIZE)
+    return places
+
+
+def in_angst(frequency_inv_angst: float, _: object = None) -> str:
+    """Return the label of a frequency on an axis: its resolution in angstrom."""
+    return f"{1 / frequency_inv_angst:.3g}" if frequency_inv_angst > 0 else ""

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter
 
 # Okabe and Ito's palette: distinct under the three common forms of colour blindness.
 BLUE = "#0072B2"
@@ -49,6 +51,18 @@ def label_axes(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None
     axes.tick_params(labelsize=SMALL_SIZE + 1)
     axes.grid(True, color="0.9", linewidth=0.7)
     axes.set_axisbelow(True)
+
+
+def plain_log_ticks(axis: Axis) -> None:
+    """Label a logarithmic axis 1, 2, 5, 10, ... in place of powers of ten."""
+
+    def name(value: float, _: object) -> str:
+        digit = value / 10.0 ** np.floor(np.log10(value) + 1e-9)
+        return f"{value:g}" if round(digit) in (1, 2, 5) else ""
+
+    axis.set_major_formatter(FuncFormatter(name))
+    axis.set_minor_formatter(FuncFormatter(name))
+    axis.set_tick_params(which="minor", labelsize=SMALL_SIZE + 1)
 
 
 def name_classes(axes: Axes, numbers: np.ndarray) -> None:

@@ -52,10 +52,13 @@ class ClassTable:
 
     @classmethod
     def from_records(cls, records: Sequence[Mapping[str, Any]]) -> ClassTable:
-        """Read the ``classes`` list of a model file; a missing or null entry becomes NaN."""
+        """Read the ``classes`` list of a model file; a missing or null entry becomes NaN.
+
+        Programs in 2D count ``n_members`` of a class, programs in 3D its ``n_particles``.
+        """
         return cls(
             number=np.array([int(row["class"]) for row in records], dtype=int),
-            n_members=np.array([int(row["n_members"]) for row in records], dtype=int),
+            n_members=np.array([_members(row) for row in records], dtype=int),
             resolution_angst=_number_column(records, "resolution_angst"),
             mean_score=_number_column(records, "mean_score"),
             alive=np.array([bool(row.get("alive", True)) for row in records], dtype=bool),
@@ -142,9 +145,20 @@ class History:
     Parameters
     ----------
     columns : name to (n_iterations,) float, as in the metrics file; ``iteration`` among them
+    stages : (n_iterations,) the stage of every round of a 3D refinement; empty in 2D
     """
 
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    stages: tuple[str, ...] = ()
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any]) -> History:
+        """Take the columns of a metrics file; the one of words, ``stage``, names the stages."""
+        numbers = {name: column for name, column in columns.items() if name != "stage"}
+        return cls(
+            {name: np.asarray(column, float) for name, column in numbers.items()},
+            tuple(str(stage) for stage in columns.get("stage", ())),
+        )
 
     def __len__(self) -> int:
         return len(self.columns.get("iteration", ()))
@@ -184,6 +198,10 @@ class IterationResults:
     averages: np.ndarray | None = None
     frc: FrcTable | None = None
     poses: PoseTable | None = None
+
+
+def _members(row: Mapping[str, Any]) -> int:
+    return int(row["n_members"] if "n_members" in row else row.get("n_particles") or 0)
 
 
 def _number_column(records: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:

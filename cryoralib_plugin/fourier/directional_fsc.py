@@ -19,7 +19,8 @@ def conical_fsc(first: Any, second: Any, directions: Any, half_angle_deg: float 
     """Return the Fourier shell correlation inside double cones, (n_directions, N // 2 + 1) float64.
 
     Terms within the angle of a direction or of its opposite count, and the mean (Tan et al., Nat.
-    Methods 14, 793 (2017)). A shell that no term of a cone lies in has no correlation: 0.
+    Methods 14, 793 (2017)). The coarsest shells have no term in some cones; there the correlation
+    of the whole shell is given.
 
     Parameters
     ----------
@@ -54,14 +55,11 @@ def conical_fsc(first: Any, second: Any, directions: Any, half_angle_deg: float 
     unit = _frequency_vectors(box, xp)[inside] / xp.maximum(radius, 1.0)[:, None]
     lowest = np.cos(np.deg2rad(half_angle_deg)) - 1e-6
     curves = xp.zeros((len(directions), n_shells))
+    common = _correlation(shell, terms, n_shells, xp)[0]
     for row, direction in enumerate(directions):
         in_cone = (xp.abs(unit @ direction.astype(unit.dtype)) >= lowest) | (shell == 0)
-        cross, power_f, power_g = (
-            xp.bincount(shell[in_cone], weights=values[in_cone], minlength=n_shells)
-            for values in terms
-        )
-        power = xp.sqrt(power_f * power_g)
-        curves[row] = xp.where(power > 0.0, cross / xp.where(power > 0.0, power, 1.0), 0.0)
+        curve, n_terms = _correlation(shell[in_cone], [t[in_cone] for t in terms], n_shells, xp)
+        curves[row] = xp.where(n_terms > 0, curve, common)
     return curves
 
 
@@ -122,6 +120,16 @@ def sampling_compensation(counts: Any) -> float:
         return 0.0
     unseen = 1.0 - len(seen) / len(counts)
     return float(1.0 / (counts.mean() * ((1.0 / seen).mean() + 0.5 * unseen / (1.0 - unseen))))
+
+
+def _correlation(shell: Any, terms: Any, n_shells: int, xp: Any) -> tuple[Any, Any]:
+    """Return the correlation of each shell, 0 without power, and its number of terms."""
+    cross, power_f, power_g = (
+        xp.bincount(shell, weights=values, minlength=n_shells) for values in terms
+    )
+    power = xp.sqrt(power_f * power_g)
+    curve = xp.where(power > 0.0, cross / xp.where(power > 0.0, power, 1.0), 0.0)
+    return curve, xp.bincount(shell, minlength=n_shells)
 
 
 def _frequency_vectors(box_size_px: int, xp: Any) -> Any:

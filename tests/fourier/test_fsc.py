@@ -158,6 +158,17 @@ def test_a_missing_direction_is_found_where_it_is():
     assert conical_area_ratio(even) == pytest.approx(1.0)
 
 
+def test_narrow_cones_without_a_coarse_term_do_not_end_a_curve():
+    first = np.random.default_rng(3).normal(size=(16,) * 3)
+    second = first + np.random.default_rng(4).normal(size=first.shape)
+    # No term of shell 1 lies within 20 degrees of the diagonal.
+    diagonal = np.ones((1, 3)) / 3**0.5
+    curve = conical_fsc(first, second, diagonal)[0]
+    assert curve[1] == pytest.approx(fsc(first, second)[1])
+    assert curve[6] != pytest.approx(fsc(first, second)[6])
+    assert conical_area_ratio(conical_fsc(first, first, directions_of_pixels(2))) == pytest.approx(1.0)
+
+
 def test_the_area_ends_where_the_curve_falls():
     curves = np.array([[1.0, 1.0, 1.0, 0.1, 0.9], [1.0, 0.5, 0.5, 0.1, 0.9]])
     assert conical_area_ratio(curves) == pytest.approx(0.5)
