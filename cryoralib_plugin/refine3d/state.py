@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Optional, Tuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from cryoralib_plugin.fourier.fsc import MaskedFsc
 
 GLOBAL, LOCAL, DEFOCUS = "global", "local", "defocus"
+STAGES = (GLOBAL, LOCAL, DEFOCUS)
 """The stages of a refinement, in their order."""
 
 
@@ -30,6 +31,11 @@ class Refine3DState:
     class_shares : (n_classes,) float64, sum 1.
     fsc : (n_classes, N // 2 + 1) float64, correlation of the half maps, in the mask and freed of
         it where the run asks for that.
+    history : (n_rounds, 4) int64, what the schedule remembers of every round so far
+        Number of the stage, cut-off, last shell that lets the cut-off grow, last resolved shell.
+    grade_scale_deg : (2,) float64
+        Geometric mean of the particles' angular spreads, by half: that of a particle which counts
+        once in the map. Infinite before there is any.
     """
 
     iteration: int
@@ -39,6 +45,8 @@ class Refine3DState:
     noise_power: np.ndarray
     class_shares: np.ndarray
     fsc: np.ndarray
+    history: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.int64))
+    grade_scale_deg: np.ndarray = field(default_factory=lambda: np.full(2, np.inf))
 
     @property
     def n_classes(self) -> int:

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Particles enter the sums of a round: at all their likely poses, in all their likely classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Tuple
+
+import numpy as np
+
+from cryoralib_plugin.arrays import namespace_of
+from cryoralib_plugin.fourier.band import FourierBand, shift_phases
+from cryoralib_plugin.fourier.volume import FourierVolume
+from cryoralib_plugin.geometry.rotations import to_matrices
+from cryoralib_plugin.kernels.backproject import Views, backproject
+from cryoralib_plugin.kernels.device import Device
+from cryoralib_plugin.kernels.project import project
+from cryoralib_plugin.kernels.random import uniform
+
+from .expectation import Found, Outcome
+from .local_search import Search
+from .particle_data import ParticleData
+from .posterior import Posterior
+from .resample import systematic_counts
+from .sums import POWER_UNIT, NoiseSums, RoundSums
+
+N_VIEWS = 24
+"""Views at which a particle enters a map in each class: its posterior, drawn systematically."""
+
+GRADE_RANGE = (0.1, 3.0)
+"""Least and largest weight of a particle in the map, relative to the mean of its half."""
+
+_LEAST_PROBABILITY = 1e-3
+"""Classes less likely than this for a particle do not receive it."""
+
+_VIEW_STREAM = 210
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """What the particles of a round enter, and how.
+
+    Attributes
+    ----------
+    sums : changed in place.
+    device : where the particles are.
+    symmetry : (order, 3, 3) float64 on the host.
+    cutoff_px : radius of the comparison, for the scores.
+    grade_scale_deg : (2,) float64
+        Angular spread of a particle of weight 1, by half; not finite: all weigh the same.
+    """
+
+    sums: RoundSums
+    device: Device
+    symmetry: np.ndarray
+    cutoff_px: int
+    grade_scale_deg: np.ndarray
+
+
+def accumulate(
+    data: ParticleData,
+    volumes: Tuple[FourierVolume, ...],
+    found: Found,
+    half: int,
+    group: np.ndarray,
+    search: Search,
+    insertion: Insertion,
+) -> Outcome:
+    """Add particles of one half to the sums of a round; return what the round says about them.
+
+    The expectation over support points is a sum over a few distinct rotations, each with the mean
+    phase over shifts and the mean CTF and CTF^2 over defoci (exact for independent points), in
+    place of random draws of whole poses.
+
+    Parameters
+    ----------
+    data : in the band of the reconstruction.
+    volumes : spectra of the references of this half, as wide.
+    found : posteriors of these particles.
+    half : 0 or 1.
+    group : (n,) int64, number of the noise group.
+    search : key of the random draws.
+    insertion : what to add to.
+    """
+    outcome = _outcome(data, volumes, found, half, group, insertion)
+    xp, to_host = namespace_of(data.spectra), insertion.device.to_host
+    offsets = uniform(search.seed, search.iteration, _VIEW_STREAM, data.ids, 1)[:, 0]
+    weight = xp.asarray(outcome.weight)
+    for k, posterior in enumerate(found.posteriors):
+        probability = found.class_probability[:, k] * weight * posterior.usable
+        rows = xp.flatnonzero(probability > _LEAST_PROBABILITY * weight)
+        mass = to_host(found.class_probability[:, k] * posterior.usable)
+        insertion.sums.class_mass[k] += np.rint(mass / POWER_UNIT).astype(np.int64).sum()
+        if not len(rows):
+            continue
+        some, chosen = data[rows], posterior[rows]
+        counts = systematic_counts(chosen.rotation_weight, offsets[rows], N_VIEWS)
+        image, point = xp.nonzero(counts)
+        share = counts[image, point] / N_VIEWS * probability[rows][image]
+        spectra, power = _mean_spectra(some, chosen)
+        backproject(
+            insertion.sums.slices[k][half],
+            spectra,
+            power,
+            Views(
+                to_matrices(chosen.rotations[image, point]), to_host(image),
+                share.astype(xp.float32),
+            ),
+            data.band,
+            symmetry=insertion.symmetry,
+        )  # fmt: skip
+    return outcome
+
+
+def _mean_spectra(data: ParticleData, posterior: Posterior) -> Tuple[Any, Any]:
+    """Return ``conj(mean phase) mean(C) X / sigma^2`` and ``mean(C^2) / sigma^2``, (n, n_terms)."""
+    xp = namespace_of(data.spectra)
+    weight = posterior.shift_weight[:, :, None].astype(xp.float32)
+    phase = (shift_phases(posterior.shift_px, data.band) * weight).sum(axis=1)
+    ctf = data.ctf(posterior.defocus_factor)
+    share = posterior.defocus_weight[:, :, None].astype(xp.float32)
+    return data.spectra * (ctf * share).sum(axis=1) * phase.conj(), (ctf * ctf * share).sum(axis=1)
+
+
+def _outcome(
+    data: ParticleData,
+    volumes: Tuple[FourierVolume, ...],
+    found: Found,
+    half: int,
+    group: np.ndarray,
+    insertion: Insertion,
+) -> Outcome:
+    """Return poses, scores and weights; add what is left of the particles to the noise sums."""
+    xp, to_host = namespace_of(data.spectra), insertion.device.to_host
+    n = len(data)
+    best = found.class_probability.argmax(axis=1)
+    rotation, angular = xp.zeros((n, 4)), xp.zeros((n, 3))
+    shift, shift_std = xp.zeros((n, 2)), xp.zeros((n, 2))
+    factor, factor_std = xp.zeros(n), xp.zeros(n)
+    score, usable = xp.zeros(n), found.usable
+    expected = xp.zeros_like(data.spectra)
+    for k, posterior in enumerate(found.posteriors):
+        rows = xp.flatnonzero(best == k)
+        if not len(rows):
+            continue
+        some = posterior[rows]
+        rotation[rows], angular[rows] = found.spreads[k][0][rows], found.spreads[k][1][rows]
+        shift[rows], shift_std[rows] = some.shift_moments()
+        factor[rows], factor_std[rows] = some.defocus_moments()
+        score[rows] = some.best_score
+        slices = project(volumes[k], to_matrices(rotation[rows]), data.band)
+        expected[rows] = slices * shift_phases(shift[rows], data.band)
+    expected = expected * data.ctf(factor[:, None])[:, 0]
+    amplitude = _add_noise(data, expected, usable, half, group, insertion)
+    angular_std = xp.sqrt((angular**2).mean(axis=1))
+    scale = float(insertion.grade_scale_deg[half])
+    grade = xp.ones(n)
+    if np.isfinite(scale):
+        grade = xp.clip(scale / xp.exp(xp.log(angular).mean(axis=1)), *GRADE_RANGE)
+    return Outcome(
+        rotations=to_host(rotation),
+        shift_px=to_host(shift),
+        defocus_factor=to_host(factor),
+        class_probability=to_host(found.class_probability),
+        angular_std_deg=to_host(angular_std),
+        shift_std_px=to_host(xp.sqrt((shift_std**2).mean(axis=1))),
+        defocus_std=to_host(factor_std),
+        score=to_host(amplitude),
+        weight=to_host(grade * usable),
+        log_likelihood=to_host(score),
+        n_phases=to_host(found.n_phases),
+        usable=to_host(usable),
+    )
+
+
+def _add_noise(
+    data: ParticleData, expected: Any, usable: Any, half: int, group: np.ndarray,
+    insertion: Insertion,
+) -> Any:  # fmt: skip
+    """Add residual powers to the noise sums; return the amplitudes of the particles, (n,)."""
+    xp, to_host = namespace_of(data.spectra), insertion.device.to_host
+    inside = xp.asarray(_inside(data.band, insertion.cutoff_px))
+    cross = (expected.real * data.spectra.real + expected.imag * data.spectra.imag) * inside
+    power = (expected.real**2 + expected.imag**2) * inside
+    cross, power = cross.sum(axis=1, dtype=xp.float64), power.sum(axis=1, dtype=xp.float64)
+    left = data.spectra - expected
+    residual = 0.5 * (left.real**2 + left.imag**2)
+    noise = insertion.sums.noise
+    keep = to_host(usable)
+    _scatter(noise.power, half, group, _shell_means(to_host(residual), data.band, noise), keep)
+    _scatter(noise.cross, half, group, to_host(cross), keep)
+    _scatter(noise.reference_power, half, group, to_host(power), keep)
+    np.add.at(noise.counts[half], group[keep], 1)
+    return cross / xp.where(power > 0.0, power, 1.0)
+
+
+def _shell_means(residual: np.ndarray, band: FourierBand, noise: NoiseSums) -> np.ndarray:
+    """Return means over shells, (n, n_shells) float64; 0 where the band has no terms."""
+    n_shells = noise.power.shape[-1]
+    counts = np.bincount(band.shell, minlength=n_shells)
+    order = np.argsort(band.shell, kind="stable")
+    starts = np.searchsorted(band.shell[order], np.arange(n_shells)[counts > 0])
+    means = np.zeros((len(residual), n_shells))
+    sums = np.add.reduceat(residual[:, order].astype(np.float64), starts, axis=1)
+    means[:, counts > 0] = sums / counts[counts > 0]
+    return means
+
+
+def _scatter(
+    total: np.ndarray, half: int, group: np.ndarray, values: np.ndarray, keep: np.ndarray
+) -> None:
+    np.add.at(total[half], group[keep], np.rint(values[keep] / POWER_UNIT).astype(np.int64))
+
+
+def _inside(band: FourierBand, cutoff_px: int) -> np.ndarray:
+    squared = band.kx.astype(np.int64) ** 2 + band.ky.astype(np.int64) ** 2
+    return ((squared < cutoff_px**2) & (squared > 0)).astype(np.float32)

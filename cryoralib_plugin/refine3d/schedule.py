@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which stage comes next, and how far its cut-off reaches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import List, Optional, Tuple
+
+import numpy as np
+
+from cryoralib_plugin.contract.refine3d import Refine3DConfig, Stages
+from cryoralib_plugin.fourier.fsc import last_shell_above
+
+from .state import DEFOCUS, GLOBAL, LOCAL, STAGES, Refine3DState
+
+_LARGEST_GROWTH = 0.25
+"""Growth of the cut-off in one round, as a share of Nyquist, at most."""
+
+_SPARE_PX = 2
+"""Shells below Nyquist that are never used: terms at its rim lack neighbours in the grid."""
+
+_RECONSTRUCTED_BEYOND = 1.0 / 3.0
+"""Share of Nyquist by which maps reach beyond the cut-off in the global stage: correlation there
+owes nothing to the comparison, so it tells how far the cut-off may grow."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One round.
+
+    Attributes
+    ----------
+    iteration : from 1.
+    stage : GLOBAL, LOCAL or DEFOCUS.
+    cutoff_px : exclusive radius particles are compared up to, Fourier px.
+    reconstruct_px : exclusive radius of the maps it makes, Fourier px.
+    """
+
+    iteration: int
+    stage: str
+    cutoff_px: int
+    reconstruct_px: int
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What a finished round came to: all that the schedule remembers of it.
+
+    Attributes
+    ----------
+    stage : of the round.
+    cutoff_px : its cut-off.
+    growth_px : last shell whose correlation allows the cut-off to grow.
+    resolution_px : last shell above the reported correlation.
+    """
+
+    stage: str
+    cutoff_px: int
+    growth_px: int
+    resolution_px: int
+
+
+def with_history(state: Refine3DState, stages: Stages) -> np.ndarray:
+    """Return the history of a run with the round that made a state; the best class counts."""
+    growth, resolution = (
+        max(last_shell_above(curve, threshold) for curve in state.fsc)
+        for threshold in (stages.cutoff_fsc, stages.resolution_fsc)
+    )
+    row = [STAGES.index(state.stage), state.cutoff_px, growth, resolution]
+    return np.concatenate([state.history, np.array([row], np.int64)])
+
+
+def passed_rounds(history: np.ndarray) -> Tuple[Passed, ...]:
+    """Return the rows of a history in words."""
+    return tuple(Passed(STAGES[row[0]], *(int(value) for value in row[1:])) for row in history)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Radii between which cut-offs lie, Fourier px.
+
+    Attributes
+    ----------
+    first_px : of the first round.
+    global_px : at which the global stage may end.
+    last_px : never exceeded.
+    lowest_px : inclusive lower end of the comparison.
+    """
+
+    first_px: int
+    global_px: int
+    last_px: int
+    lowest_px: int
+
+
+def limits(
+    config: Refine3DConfig,
+    *,
+    box_size_px: int,
+    pixel_size_angst: float,
+    diameter_angst: float,
+    order: int,
+) -> Limits:
+    """Return the radii of a run.
+
+    The global stage reaches at least a quarter of the particle's radius over the cube root of the
+    order of the symmetry: coarser detail does not tell the rotations of an asymmetric unit apart
+    (THUNDER's rule).
+
+    Parameters
+    ----------
+    diameter_angst : of the particle.
+    order : of the symmetry.
+    """
+    side = box_size_px * pixel_size_angst
+    stages = config.stages
+    last = box_size_px // 2 - _SPARE_PX
+    if stages.highest_resolution_angst > 0.0:
+        last = min(last, round(side / stages.highest_resolution_angst) + 1)
+    first = min(last, round(side / config.reference.initial_resolution_angst) + 1)
+    needed = min(stages.global_resolution_angst, 0.125 * diameter_angst / order ** (1.0 / 3.0))
+    lowest = min(int(side / config.reference.lowest_resolution_angst), first - 1)
+    # The mean of an image is the ice's, not the particle's.
+    return Limits(first, min(last, max(first, round(side / needed) + 1)), last, max(1, lowest))
+
+
+def first_stage(stages: Stages, poses_known: bool) -> str:
+    """Return the stage a run begins with."""
+    return _following(stages, "" if stages.global_search and not poses_known else GLOBAL) or LOCAL
+
+
+def next_step(
+    stages: Stages, limit: Limits, passed: Tuple[Passed, ...], first: str
+) -> Optional[Step]:
+    """Return the next round, or None where the run is at its end.
+
+    The cut-off follows the correlation of the half maps, by a margin, and never falls. A stage
+    ends when rounds bring neither a finer cut-off nor a finer resolution: the global one after
+    the first such round at its own limit, or after as many as the others where the correlation
+    does not reach that limit; it is always followed by the next stage that is switched on.
+    """
+    iteration = len(passed) + 1
+    if iteration > stages.maximum_rounds:
+        return None
+    if not passed:
+        cutoff = limit.first_px
+        return Step(1, first, cutoff, _reach(first, cutoff, limit))
+    last = passed[-1]
+    stage, cutoff = last.stage, _grown(last, limit, stages.growth_margin_px)
+    if _at_rest(stages, limit, passed, cutoff):
+        stage = _following(stages, stage)
+        if not stage:
+            return None
+    if stage == GLOBAL:
+        cutoff = min(cutoff, limit.global_px)
+    cutoff = max(cutoff, last.cutoff_px)
+    return Step(iteration, stage, cutoff, _reach(stage, cutoff, limit))
+
+
+def _grown(last: Passed, limit: Limits, margin_px: int) -> int:
+    most = last.cutoff_px + max(1, round(_LARGEST_GROWTH * limit.last_px))
+    return max(last.cutoff_px, min(last.growth_px + 1 + margin_px, most, limit.last_px))
+
+
+def _at_rest(stages: Stages, limit: Limits, passed: Tuple[Passed, ...], cutoff: int) -> bool:
+    """Return whether the stage of the last round has nothing more to give."""
+    last = passed[-1]
+    rounds: List[Passed] = []
+    for one in reversed(passed):
+        if one.stage != last.stage:
+            break
+        rounds.insert(0, one)
+    before = [one.resolution_px for one in passed[: len(passed) - len(rounds)]]
+    if last.stage == GLOBAL and min(cutoff, limit.global_px) <= last.cutoff_px:
+        stalled = _rounds_without_gain(rounds, before)
+        return last.cutoff_px >= limit.global_px or stalled >= stages.patience_rounds
+    if last.stage == GLOBAL or cutoff > last.cutoff_px:
+        return False
+    return _rounds_without_gain(rounds, before) >= stages.patience_rounds
+
+
+def _rounds_without_gain(rounds: List[Passed], earlier_resolutions: List[int]) -> int:
+    best, cutoff, count = max(earlier_resolutions, default=0), 0, 0
+    for one in rounds:
+        gained = one.resolution_px > best or one.cutoff_px > cutoff
+        count = 0 if gained else count + 1
+        best, cutoff = max(best, one.resolution_px), max(cutoff, one.cutoff_px)
+    return count
+
+
+def _following(stages: Stages, stage: str) -> str:
+    """Return the next stage that is switched on; empty at the end."""
+    switched_on = {
+        GLOBAL: stages.global_search, LOCAL: stages.local_search, DEFOCUS: stages.defocus_search,
+    }  # fmt: skip
+    order = [GLOBAL, LOCAL, DEFOCUS]
+    later = order[order.index(stage) + 1 :] if stage else order
+    return next((one for one in later if switched_on[one]), "")
+
+
+def _reach(stage: str, cutoff_px: int, limit: Limits) -> int:
+    if stage != GLOBAL:
+        return limit.last_px
+    return min(limit.last_px, cutoff_px + max(4, round(_RECONSTRUCTED_BEYOND * limit.last_px)))
