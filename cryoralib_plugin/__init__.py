@@ -10,7 +10,7 @@ import os as _os
 __version__ = "1.0.0"
 
 _logo = "icon.png"
-_references = ["Chung2020", "delaRosaTrevin2016"]
+_references = ["Chung2020", "Hu2018", "delaRosaTrevin2016"]
 
 # In a checkout protocols/ and viewers/ lie beside this folder; a wheel has them inside it.
 _checkout = _os.path.dirname(_os.path.dirname(_os.path.abspath(__file__)))

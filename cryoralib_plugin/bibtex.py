@@ -20,6 +20,23 @@
   doi = {https://doi.org/10.1016/j.jsb.2016.04.010}
 }
 
+@article{Hu2018,
+  title = {A particle-filter framework for robust cryo-EM 3D reconstruction},
+  author = {Hu, Mingxu and Yu, Hongkun and Gu, Kai and Wang, Zhao and Ruan, Huabin and Wang, Kunpeng and Ren, Siyuan and Li, Bing and Gan, Lin and Xu, Shizhen and Yang, Guangwen and Shen, Yuan and Li, Xueming},
+  journal = {Nature Methods},
+  volume = {15},
+  number = {12},
+  pages = {1083--1089},
+  year = {2018},
+  doi = {https://doi.org/10.1038/s41592-018-0223-8}
+}
+
+@misc{Qiao2019,
+  title = {Large-scale Parallel Design for Cryo-EM Structure Determination on Heterogeneous Many-core Architectures},
+  author = {Qiao, Liang and Yu, Hongkun and Wang, Kunpeng and Sun, Ruixin and Zhao, Wenlai and Fu, Haohuan and Yang, Guangwen},
+  year = {2019}
+}
+
 @article{Hohn2007,
   title = {SPARX, a new environment for Cryo-EM image processing},
   author = {Hohn, Michael and Tang, Grant and Goodyear, Grant and Baldwin, P. R. and Huang, Zhong and Penczek, Pawel A. and Yang, Chao and Glaeser, Robert M. and Adams, Paul D. and Ludtke, Steven J.},

@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Callable, ClassVar, List, Mapping, Optional, Tuple
+from typing import Any, ClassVar, List, Mapping, Optional, Tuple
 
 import pyworkflow.protocol.params as params
 from pwem.protocols import EMProtocol
@@ -19,7 +19,7 @@ from cryoralib_plugin.contract._param import ConfigError
 from cryoralib_plugin.contract.compute import Compute
 from cryoralib_plugin.contract.results import ResultPaths
 
-from .form import add_sections, config_of
+from .form import AddFields, add_sections, config_of
 from .hardware import layout_for, this_machine
 from .images import path_of_stack
 from .launch import run_engine
@@ -65,7 +65,8 @@ class EngineProtocol(EMProtocol):
         self,
         form: params.Form,
         *,
-        lead: Optional[Mapping[str, Callable[[params.Form], None]]] = None,
+        lead: Optional[Mapping[str, AddFields]] = None,
+        tail: Optional[Mapping[str, AddFields]] = None,
         hidden: Tuple[str, ...] = (),
         defaults: Optional[Mapping[str, Any]] = None,
     ) -> None:
@@ -74,6 +75,7 @@ class EngineProtocol(EMProtocol):
             form,
             self.config_class,
             lead={Compute.title: _add_hardware_field, **(lead or {})},
+            tail=tail,
             hidden=hidden,
             defaults=defaults,
         )

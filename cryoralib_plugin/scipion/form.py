@@ -34,6 +34,7 @@ from cryoralib_plugin.contract._param import (
 )
 
 Config = TypeVar("Config")
+AddFields = Callable[[params.Form], None]
 
 FILLED_BY_SCIPION = ("backend", "gpus", "threads", "expected_ranks", "resume")
 """Parameters that Scipion's own fields decide: GPUs, threads, MPIs and the run mode."""
@@ -70,16 +71,18 @@ def add_sections(
     form: params.Form,
     config_class: type,
     *,
-    lead: Optional[Mapping[str, Callable[[params.Form], None]]] = None,
+    lead: Optional[Mapping[str, AddFields]] = None,
+    tail: Optional[Mapping[str, AddFields]] = None,
     hidden: Tuple[str, ...] = (),
     defaults: Optional[Mapping[str, Any]] = None,
 ) -> None:
     """Add the groups of a config to a form, a tab for each.
 
     A group of expert parameters only would be an empty tab to most users: it becomes a frame in
-    the tab before it. `lead` names functions, by the title of a group, that add fields of the
-    protocol's own at the head of its tab. `hidden` parameters are left out, with those that
-    matter only for some of their values. `defaults` are those that differ in this protocol.
+    the tab before it. `lead` and `tail` name functions, by the title of a group, that add fields of
+    the protocol's own at the head and the end of its tab. `hidden` parameters are left out, with
+    those that matter only for some of their values. `defaults` are those that differ in this
+    protocol.
     """
     shown = {
         name: replace(declared, default=(defaults or {}).get(name, declared.default))
@@ -100,6 +103,9 @@ def add_sections(
             add_lead(form)
         for name in names:
             _add_param(target, name, shown[name], shown)
+        add_tail = (tail or {}).get(group_class.title)
+        if add_tail is not None:
+            add_tail(form)
 
 
 def condition(when: str, declared: Mapping[str, Param]) -> str:

@@ -13,12 +13,31 @@ import logging
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Dict, FrozenSet, Iterator, List, Protocol, Sequence, Tuple
+from typing import (
+    Any,
+    Dict,
+    FrozenSet,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+)
 
 logger = logging.getLogger(__name__)
 
 ITEM_ID = "id"
 Row = Tuple[Any, ...]
+
+
+class Extent(NamedTuple):
+    """The items that lack a property, and its lowest and highest value; None where all lack it."""
+
+    n_missing: int
+    lowest: Optional[float]
+    highest: Optional[float]
 
 
 class SetReader(Protocol):
@@ -37,6 +56,9 @@ class SetReader(Protocol):
 
     def count(self) -> int:
         """The number of enabled items."""
+
+    def extent(self, name: str) -> Extent:
+        """Over what a property of numbers extends."""
 
 
 class DatabaseReader:
@@ -90,6 +112,17 @@ class DatabaseReader:
             query = f"SELECT COUNT(*) FROM {self.prefix}Objects WHERE enabled"
             return int(connection.execute(query).fetchone()[0])
 
+    def extent(self, name: str) -> Extent:
+        if name not in self.columns:
+            return Extent(self.count(), None, None)
+        column = self.columns[name]
+        query = (
+            f"SELECT COUNT(*) - COUNT({column}), MIN({column}), MAX({column}) "
+            f"FROM {self.prefix}Objects WHERE enabled"
+        )
+        with closing(self._connect()) as connection:
+            return Extent(*connection.execute(query).fetchone())
+
     def _select(self, names: Sequence[str]) -> str:
         return ", ".join(
             ITEM_ID if name == ITEM_ID else self.columns.get(name, "NULL") for name in names
@@ -124,6 +157,12 @@ class ItemReader:
 
     def count(self) -> int:
         return sum(1 for _ in self.rows([ITEM_ID]))
+
+    def extent(self, name: str) -> Extent:
+        values = [value for (value,) in self.rows([name])]
+        known = [value for value in values if value is not None]
+        lowest, highest = (min(known), max(known)) if known else (None, None)
+        return Extent(len(values) - len(known), lowest, highest)
 
 
 def open_reader(items: Any) -> SetReader:

@@ -16,9 +16,11 @@ import cryoralib_plugin
 
 PACKAGE = Path(cryoralib_plugin.__file__).parent
 PROTOCOLS = {
+    "CryoRalibProtClassify3D",
     "CryoRalibProtImportStar",
     "CryoRalibProtMultirefAlign2D",
     "CryoRalibProtRefFreeAlign2D",
+    "CryoRalibProtRefine3D",
     "CryoRalibProtSimulateParticles",
 }
 
@@ -58,6 +60,15 @@ class TestDiscovery(unittest.TestCase):
             protocol = domain.getProtocols()[name]()
             wizards = domain.findWizards(protocol, "tkinter")
             for parameter in ("innerRadiusPx", "outerRadiusPx", "useMyHardware", "batchSize"):
+                self.assertTrue(protocol.hasAttribute(parameter), parameter)
+                self.assertIn(parameter, wizards)
+
+    def test_wizards_are_found_for_diameter_and_symmetry(self):
+        domain = registered()
+        for name in ("CryoRalibProtRefine3D", "CryoRalibProtClassify3D"):
+            protocol = domain.getProtocols()[name]()
+            wizards = domain.findWizards(protocol, "tkinter")
+            for parameter in ("particleDiameterAngst", "symmetry", "useMyHardware", "batchSize"):
                 self.assertTrue(protocol.hasAttribute(parameter), parameter)
                 self.assertIn(parameter, wizards)
 

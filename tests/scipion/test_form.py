@@ -15,6 +15,7 @@ import cryoralib_plugin
 from cryoralib_plugin.contract._codec import to_flat
 from cryoralib_plugin.contract._param import ConfigError
 from cryoralib_plugin.contract.align2d import MultireferenceConfig, ReferenceFreeConfig
+from cryoralib_plugin.contract.refine3d import Refine3DConfig
 from cryoralib_plugin.contract.simulate import SimulateConfig
 from cryoralib_plugin.scipion.form import (
     FILLED_BY_SCIPION,
@@ -22,6 +23,7 @@ from cryoralib_plugin.scipion.form import (
     config_of,
     form_name,
     form_params,
+    shown_params,
 )
 from cryoralib_plugin.tests.test_discovery import registered
 
@@ -29,9 +31,16 @@ FORMS = (
     ("CryoRalibProtMultirefAlign2D", MultireferenceConfig),
     ("CryoRalibProtRefFreeAlign2D", ReferenceFreeConfig),
     ("CryoRalibProtSimulateParticles", SimulateConfig),
+    ("CryoRalibProtRefine3D", Refine3DConfig),
+    ("CryoRalibProtClassify3D", Refine3DConfig),
 )
-# The form asks for this in a field of its own: what is best depends on the input.
-ASKED_OTHERWISE = {("CryoRalibProtRefFreeAlign2D", "start_from_alignment")}
+# What a form asks in a field of its own, does not ask, or asks with another default.
+ASKED_OTHERWISE = {
+    ("CryoRalibProtRefFreeAlign2D", "start_from_alignment"),
+    ("CryoRalibProtRefine3D", "n_classes"),
+    ("CryoRalibProtRefine3D", "smallest_class_share"),
+    ("CryoRalibProtClassify3D", "n_classes"),
+}
 IN_FILES = {"particles_file": "p.star", "output_dir": "run"}
 
 
@@ -66,7 +75,29 @@ class TestForm(unittest.TestCase):
             files = {"output_dir": "run"} if config_class is SimulateConfig else IN_FILES
             found = to_flat(config_of(protocol_of(name), config_class, **files))
             for parameter, declared in form_params(config_class):
-                self.assertEqual(found[parameter], declared.default, parameter)
+                if (name, parameter) not in ASKED_OTHERWISE:
+                    self.assertEqual(found[parameter], declared.default, parameter)
+
+    def test_refinement_has_one_map_and_classification_several(self):
+        refinement = protocol_of("CryoRalibProtRefine3D")
+        for parameter in ("n_classes", "smallest_class_share"):
+            self.assertIsNone(refinement.getParam(form_name(parameter)))
+        self.assertEqual(config_of(refinement, Refine3DConfig, **IN_FILES).reference.n_classes, 1)
+        classification = protocol_of("CryoRalibProtClassify3D", nClasses=4)
+        self.assertTrue(classification.evalParamCondition("smallestClassShare"))
+        config = config_of(classification, Refine3DConfig, **IN_FILES)
+        self.assertEqual(config.reference.n_classes, 4)
+        self.assertGreater(
+            config_of(
+                protocol_of("CryoRalibProtClassify3D"), Refine3DConfig, **IN_FILES
+            ).reference.n_classes,
+            1,
+        )
+
+    def test_a_mask_is_asked_for_where_one_is_to_be_given(self):
+        for choice, asked in ((0, False), (1, False), (2, True)):
+            protocol = protocol_of("CryoRalibProtRefine3D", mapMask=choice)
+            self.assertIs(bool(protocol.evalParamCondition("inputMask")), asked)
 
     def test_filled_form_gives_the_values(self):
         protocol = protocol_of(
@@ -97,7 +128,7 @@ class TestForm(unittest.TestCase):
     def test_values_outside_the_bounds_are_refused_in_words(self):
         for name, config_class in FORMS:
             protocol = protocol_of(name)
-            for parameter, declared in form_params(config_class):
+            for parameter, declared in shown_params(protocol, config_class):
                 if declared.kind not in (int, float) or declared.minimum is None:
                     continue
                 shown = protocol.getParam(form_name(parameter))
