@@ -217,6 +217,24 @@ def test_a_batch_that_does_not_fit_is_halved_with_the_same_result(program, monke
     assert files_of(program.folder / "scarce", [1]) == files_of(program.folder / "roomy", [1])
 
 
+def test_class_sums_that_do_not_fit_are_halved_with_the_same_result(program, monkeypatch):
+    from cryoralib_plugin.kernels.class_sums import cpu
+
+    program.run(program.config(n_iterations=2, n_classes=3), name="roomy")
+    whole, refused = cpu.add_images, []
+
+    def scarce(sums, images, poses, order, slots):
+        if len(order) > 5:
+            refused.append(len(order))
+            raise OutOfMemory("no room")
+        return whole(sums, images, poses, order, slots)
+
+    monkeypatch.setattr(cpu, "add_images", scarce)
+    program.run(program.config(n_iterations=2, n_classes=3), name="scarce")
+    assert refused
+    assert files_of(program.folder / "scarce", [1, 2]) == files_of(program.folder / "roomy", [1, 2])
+
+
 class SmallDevice(CpuDevice):
     """A device with room for three images at a time."""
 

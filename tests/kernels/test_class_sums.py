@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from importlib import import_module
 
 import numba
 import numpy as np
 import pytest
 
 from cryoralib_plugin.geometry.rigid2d import Poses2D
+from cryoralib_plugin.kernels import class_sums
 from cryoralib_plugin.kernels.class_sums import ClassSums, accumulate, cpu
+from cryoralib_plugin.kernels.device import OutOfMemory
 from cryoralib_plugin.kernels.transform2d import transform_images
 from cryoralib_plugin.optics.ctf import CtfParameters, ctf_2d
 from tests.reference.transform2d import transform_image
@@ -83,6 +86,46 @@ def test_order_and_batches_do_not_change_a_bit(backend):
     for size in (1, 7, 33):
         batches = [shuffled[i : i + size] for i in range(0, len(images), size)]
         _assert_equal(whole, _summed(backend, images, poses, reference, half, batches, **optics))
+
+
+class Scarce:
+    """Takes the place of a step of the class sums; has room for three particles at a time."""
+
+    def __init__(self, step, size_of):
+        self._step, self._size_of, self.refused = step, size_of, []
+
+    def __call__(self, *given):
+        if self._size_of(given) > 3:
+            self.refused.append(self._size_of(given))
+            raise OutOfMemory("no room")
+        return self._step(*given)
+
+
+def test_members_that_do_not_fit_are_added_by_halves_to_the_same_bits(backend, monkeypatch, caplog):
+    images, poses, reference, half = _particles()
+    optics = {"ctf": _optics(), "pixel_size_angst": 3.0}
+    whole = _summed(backend, images, poses, reference, half, **optics)
+    twin = import_module(f"{class_sums.__name__}.{'cpu' if backend.name == 'cpu' else 'cuda'}")
+    add_images = Scarce(twin.add_images, lambda given: len(given[3]))
+    transfer = Scarce(class_sums.ctf_2d, lambda given: len(given[0].defocus_u_angst))
+    monkeypatch.setattr(twin, "add_images", add_images)
+    monkeypatch.setattr(class_sums, "ctf_2d", transfer)
+    with caplog.at_level("INFO", logger="cryoralib_plugin"):
+        parts = _summed(backend, images, poses, reference, half, **optics)
+    assert add_images.refused and transfer.refused
+    assert "adding 3 particles at a time" in caplog.text
+    _assert_equal(whole, parts)
+
+
+def test_no_room_for_one_member_is_said(backend, monkeypatch):
+    images, poses, reference, half = _particles(5)
+
+    def full(*given):
+        raise MemoryError("full")
+
+    monkeypatch.setattr(class_sums, "ctf_2d", full)
+    with pytest.raises(OutOfMemory, match="a single particle to its class: full"):
+        _summed(backend, images, poses, reference, half, ctf=_optics(5), pixel_size_angst=3.0)
 
 
 def test_ranks_add_to_the_same_bits(backend):

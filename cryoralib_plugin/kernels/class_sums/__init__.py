@@ -3,19 +3,23 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import numpy as np
 
 from cryoralib_plugin.arrays import device_of, namespace_of
 from cryoralib_plugin.kernels._dispatch import twin_of
+from cryoralib_plugin.kernels.device import OutOfMemory
 from cryoralib_plugin.kernels.transform2d import check_images_and_poses, pose_rows
 from cryoralib_plugin.optics.ctf import CtfParameters, ctf_2d, move_with_content
 
 if TYPE_CHECKING:
     from cryoralib_plugin.geometry.rigid2d import Poses2D
     from cryoralib_plugin.kernels.device import Device
+
+logger = logging.getLogger(__name__)
 
 # One unit of the fixed-point sums. Pixels of normalised particles are of order 1, so a unit is far
 # below float32 rounding, and sums may reach 2^33 in absolute value.
@@ -125,19 +129,24 @@ def accumulate(
     kept = np.flatnonzero(slots >= 0)
     # Members of one class side by side: they share the same rows of the sums.
     order = kept[np.argsort(slots[kept], kind="stable")]
-    if not twin.add_images(sums.images, images, pose_rows(poses), order, slots[order]):
+    xp = namespace_of(sums.images)
+    members = np.bincount(slots[order], minlength=sums.counts.size).reshape(sums.counts.shape)
+    members, movement = xp.asarray(members), pose_rows(poses)
+
+    def add(rows: np.ndarray) -> bool:
+        return bool(twin.add_images(sums.images, images, movement, rows, slots[rows]))
+
+    if not all(_in_parts(xp, add, order)):
         raise ValueError(
             f"a pixel of a particle is not finite or beyond {LARGEST_PIXEL:g}: class averages "
             "need normalised particles; switch normalisation on or mend the images"
         )
-    members = np.bincount(slots[order], minlength=sums.counts.size).reshape(sums.counts.shape)
-    xp = namespace_of(sums.counts)
-    sums.counts[...] += xp.asarray(members)
+    sums.counts[...] += members
     if sums.has_ctf:
         if ctf is None or pixel_size_angst is None:
             raise ValueError("these sums hold CTF^2: give ctf and pixel_size_angst")
         moved = move_with_content(ctf, poses)
-        _add_ctf_power(sums, twin, moved, pixel_size_angst, order, slots[order])
+        _add_ctf_power(sums, twin, moved, pixel_size_angst, order, slots)
 
 
 def _slots(
@@ -180,8 +189,29 @@ def _add_ctf_power(
     box = sums.images.shape[-1]
     # ctf_2d works in a handful of float64 arrays of this size.
     step = max(1, 2**26 // (48 * box * (box // 2 + 1)))
-    for first in range(0, len(order), step):
-        rows = order[first : first + step]
+
+    def add(rows: np.ndarray) -> None:
         here = CtfParameters(*(xp.asarray(getattr(ctf, field.name)[rows]) for field in fields(ctf)))
         power = ctf_2d(here, box, pixel_size_angst) ** 2
-        twin.add_power(sums.ctf_power, power, slots[first : first + step])
+        twin.add_power(sums.ctf_power, power, slots[rows])
+
+    for first in range(0, len(order), step):
+        _in_parts(xp, add, order[first : first + step])
+
+
+def _in_parts(xp: Any, add: Callable[[np.ndarray], Any], order: np.ndarray) -> list[Any]:
+    """Add the members ``order``, by halves where there is no room for all; return what came back.
+
+    ``add`` takes all its memory before it changes a sum, so a call that fails has added nothing.
+    """
+    try:
+        return [add(order)]
+    except MemoryError as error:
+        if len(order) < 2:
+            raise OutOfMemory(f"no room to add a single particle to its class: {error}") from error
+    # What the failed call held is free from here on.
+    if hasattr(xp, "get_default_memory_pool"):
+        xp.get_default_memory_pool().free_all_blocks()
+    middle = len(order) // 2
+    logger.info("memory is full: adding %d particles at a time", middle)
+    return _in_parts(xp, add, order[:middle]) + _in_parts(xp, add, order[middle:])
