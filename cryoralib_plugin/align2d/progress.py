@@ -5,29 +5,12 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import contextmanager
 from math import isfinite
-from typing import Any, Callable, Dict, Iterator, Mapping, Optional
+from typing import Any, Callable, ContextManager, Mapping, Optional
 
-from tqdm import tqdm
+from cryoralib_plugin.parallel.progress import duration, progress_bar
 
 logger = logging.getLogger(__name__)
-
-
-class Stopwatch:
-    """Seconds spent in each phase of an iteration."""
-
-    def __init__(self) -> None:
-        self.seconds: Dict[str, float] = {}
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to a phase."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 class Progress:
@@ -39,19 +22,10 @@ class Progress:
         self._is_root = is_root
         self._began = time.perf_counter()
 
-    @contextmanager
-    def iteration(self, number: int, n_particles: int) -> Iterator[Callable[[int], Any]]:
-        """Return a function that takes the number of particles just matched."""
-        bar = tqdm(
-            total=n_particles,
-            desc=f"iteration {number}/{self._n_iterations}",
-            unit=" particles",
-            leave=False,
-            # None: shown only where the output is a terminal, so log files stay readable.
-            disable=None if self._is_root else True,
-        )
-        with bar:
-            yield bar.update
+    def iteration(self, number: int, n_particles: int) -> ContextManager[Callable[[int], Any]]:
+        """Return a bar for one iteration, which takes the number of particles just matched."""
+        label = f"iteration {number}/{self._n_iterations}"
+        return progress_bar(label, n_particles, is_root=self._is_root)
 
     def finished(self, metrics: Optional[Mapping[str, float]]) -> None:
         """Log what an iteration came to and how long the rest will take; other ranks have None."""
@@ -72,12 +46,3 @@ class Progress:
             f"best resolution {finest:.1f} A" if isfinite(finest) else "resolution unknown",
             duration(left),
         )
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words: "8 s", "3 min", "2.5 h"."""
-    if seconds < 90.0:
-        return f"{seconds:.0f} s"
-    if seconds < 5400.0:
-        return f"{seconds / 60.0:.0f} min"
-    return f"{seconds / 3600.0:.1f} h"

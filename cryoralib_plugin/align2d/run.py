@@ -17,7 +17,7 @@ from cryoralib_plugin.align2d.members import (
     matched_with,
     move_members,
 )
-from cryoralib_plugin.align2d.progress import Progress, Stopwatch
+from cryoralib_plugin.align2d.progress import Progress
 from cryoralib_plugin.align2d.record import write_iteration, write_quarantine
 from cryoralib_plugin.align2d.references import read_references
 from cryoralib_plugin.align2d.schedule import Step, make_schedule
@@ -27,6 +27,7 @@ from cryoralib_plugin.align2d.task import Task, make_task
 from cryoralib_plugin.contract.presets import apply_preset
 from cryoralib_plugin.geometry.rigid2d import Poses2D, recentre
 from cryoralib_plugin.kernels.class_sums import ClassSums
+from cryoralib_plugin.parallel.progress import Stopwatch
 
 logger = logging.getLogger(__name__)
 
