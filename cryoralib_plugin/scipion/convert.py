@@ -19,11 +19,10 @@ from cryoralib_plugin.contract import labels
 
 from .alignment import matrices_from_texts, poses_2d, poses_projection
 from .images import readable_stacks
-from .set_reader import ITEM_ID, Row, SetReader, open_reader
+from .set_reader import ITEM_ID, MATRIX, Row, SetReader, open_reader
 from .star import write_loop
 
 _CHUNK = 20000
-_MATRIX = "_transform._matrix"
 _GROUP = "_rlnOpticsGroup"
 _ACQUISITION = (
     "_acquisition._voltage",
@@ -200,10 +199,10 @@ class _Layout:
 
     @classmethod
     def of(cls, readers: Sequence[SetReader], alignment: str, has_class: bool) -> _Layout:
-        asked = [_MICROGRAPH, _MATRIX, *(name for name, _, _ in _COPIED)]
+        asked = [_MICROGRAPH, MATRIX, *(name for name, _, _ in _COPIED)]
         known = frozenset.intersection(*(reader.complete(asked) for reader in readers))
-        some = all(_MATRIX in reader.properties for reader in readers)
-        aligned = (alignment == ALIGN_2D and _MATRIX in known) or (alignment == ALIGN_PROJ and some)
+        some = all(MATRIX in reader.properties for reader in readers)
+        aligned = (alignment == ALIGN_2D and MATRIX in known) or (alignment == ALIGN_PROJ and some)
         return cls(
             tuple(column for column in _COPIED if column[0] in known),
             _MICROGRAPH in known,
@@ -235,7 +234,7 @@ class _Layout:
             "_index",
             "_filename",
             _MICROGRAPH,
-            _MATRIX,
+            MATRIX,
             *(name for name, _, _ in self.copied),
             *groups.properties,
         ]

@@ -15,7 +15,7 @@ from .set_writer import BulkWriteError, NewValues, bulk_writer, check_item
 
 logger = logging.getLogger(__name__)
 
-MATRIX, CLASS_ID = "_transform._matrix", "_classId"
+CLASS_ID = "_classId"
 
 Describe = Callable[[Any], None]
 """Gives a class its representative and what is known of it."""

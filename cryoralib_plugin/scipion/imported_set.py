@@ -16,12 +16,12 @@ from cryoralib_plugin.contract import labels
 
 from .alignment import matrices_2d, matrices_projection, matrix_texts
 from .import_star import Imported
+from .set_reader import MATRIX
 from .set_writer import BulkWriteError, check_item
 
 logger = logging.getLogger(__name__)
 
 AUTOMATIC = "automatic"
-_MATRIX = "_transform._matrix"
 _MAGNIFICATION = 50000.0
 """RELION 3.1 keeps none, but Scipion takes an acquisition without one for absent."""
 
@@ -92,7 +92,7 @@ class _Rows:
         self.columns = columns
         self._matrices = _matrices(imported, alignment)
         if self._matrices is not None:
-            columns[_MATRIX] = matrix_texts(self._matrices)
+            columns[MATRIX] = matrix_texts(self._matrices)
         self._pixel_size = imported.pixel_size_angst
 
     def __len__(self) -> int:
@@ -113,7 +113,7 @@ class _Rows:
         if self._matrices is not None:
             particle.setTransform(Transform(matrix=self._matrices[row]))
         for name, values in self.columns.items():
-            if name == _MATRIX:
+            if name == MATRIX:
                 continue
             if name.startswith("_rln"):
                 setattr(particle, name, Integer(values[row]))

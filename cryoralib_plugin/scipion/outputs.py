@@ -18,7 +18,8 @@ from cryoralib_plugin.contract.results import ResultPaths
 
 from . import fill_sets
 from .alignment import matrices_2d, matrix_texts
-from .fill_sets import CLASS_ID, MATRIX
+from .fill_sets import CLASS_ID
+from .set_reader import MATRIX
 from .star import read_columns
 
 SCORE = f"_{labels.FIGURE_OF_MERIT}"

@@ -18,9 +18,10 @@ from cryoralib_plugin.contract.results import ResultPaths
 
 from . import fill_sets
 from .alignment import matrices_projection, matrix_texts
-from .fill_sets import CLASS_ID, MATRIX
+from .fill_sets import CLASS_ID
 from .outputs import RESOLUTION, SHARE
 from .results3d import read_table
+from .set_reader import MATRIX
 from .star import read_columns
 
 _POSE = (

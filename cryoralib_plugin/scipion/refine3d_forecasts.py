@@ -3,18 +3,18 @@
 
 from __future__ import annotations
 
-from typing import Any, List
+from typing import Any, List, Tuple
 
 from pwem.constants import ALIGN_PROJ
 
 from cryoralib_plugin.contract.symmetry import parse_symmetry
 
-from .fill_sets import MATRIX
 from .forecasts import image_problems, process_problems, process_warnings
-from .set_reader import SetReader, open_reader
+from .set_reader import MATRIX, SetReader, open_reader
 from .volumes import map_problems, mask_range_problems, resampling_note
 
 _LARGEST_KV = 2000.0
+_LEAST_DEFOCUS_ANGST = 50.0
 _FEW_FOR_A_MAP = 100
 _HALF = "_rlnRandomSubset"
 REFERENCE, MASK = "initial map", "mask"
@@ -28,10 +28,9 @@ def problems(protocol: Any, config: Any) -> List[str]:
         return found
     particles = protocol.input_particles()
     reader = open_reader(particles)
-    found += [*ctf_problems(particles, reader), *half_problems(reader)]
-    found += nyquist_problems(config.reference.initial_resolution_angst, sizes[2])
+    found += [*ctf_problems(particles, reader), *_size_problems(config, sizes)]
     if config.reference.start_from_poses:
-        found += pose_problems(particles, reader)
+        found += [*pose_problems(particles, reader), *half_problems(reader)]
     reference, mask = protocol.reference_volume(), protocol.mask_volume()
     if reference is not None:
         found += map_problems(reference, REFERENCE)
@@ -64,9 +63,8 @@ def warnings(protocol: Any, config: Any) -> List[str]:
             "Without an initial map the start is made from the particles: that can end in a wrong "
             "map, most of all for small or symmetric molecules. Compare two seeds, or give a map."
         )
-    if protocol.reference_volume() is not None and parse_symmetry(config.reference.symmetry)[
-        :2
-    ] != ("C", 1):
+    symmetric = parse_symmetry(config.reference.symmetry) != ("C", 1)
+    if symmetric and protocol.reference_volume() is not None:
         found.append(
             f"The initial map must lie in RELION's setting of {config.reference.symmetry}: an axis "
             "elsewhere blurs it. The run measures it and says so in its log."
@@ -91,7 +89,7 @@ def ctf_problems(particles: Any, reader: SetReader) -> List[str]:
             "part of the comparison."
         )
     for name, label in (("_ctfModel._defocusU", "U"), ("_ctfModel._defocusV", "V")):
-        missing, lowest, _ = reader.extent(name)
+        missing, lowest, highest_angst = reader.extent(name)
         if missing:
             found.append(
                 f"{missing} particles have no defocus {label}: estimate their CTF or remove them."
@@ -100,6 +98,11 @@ def ctf_problems(particles: Any, reader: SetReader) -> List[str]:
             found.append(
                 f"Defocus {label} must be positive (underfocus, in Å), but the lowest is "
                 f"{lowest:g}: correct or remove those particles."
+            )
+        elif highest_angst is not None and highest_angst < _LEAST_DEFOCUS_ANGST:
+            found.append(
+                f"Defocus {label} must be in Å, but is {highest_angst:g} at most: it seems to be "
+                "in micrometres."
             )
     voltage = particles.getAcquisition().getVoltage()
     highest = max(voltage or 0.0, reader.extent("_acquisition._voltage").highest or 0.0)
@@ -137,12 +140,28 @@ def pose_problems(particles: Any, reader: SetReader) -> List[str]:
     ]
 
 
-def nyquist_problems(resolution_angst: float, pixel_size_angst: float) -> List[str]:
-    """A sentence where a resolution is finer than the pixels can hold."""
-    nyquist = 2 * pixel_size_angst
-    if resolution_angst >= nyquist:
-        return []
-    return [
-        f"Initial resolution ({resolution_angst:g} Å) must not be finer than twice the pixel size, "
-        f"{nyquist:g} Å."
-    ]
+def _size_problems(config: Any, sizes: Tuple[int, int, float]) -> List[str]:
+    """Sentences on lengths that do not fit the particles."""
+    n_particles, box, pixel_size = sizes
+    nyquist, side = 2 * pixel_size, box * pixel_size
+    found = []
+    for label, value in (
+        ("Initial resolution", config.reference.initial_resolution_angst),
+        ("Finest cut-off", config.stages.highest_resolution_angst),
+    ):
+        if 0 < value < nyquist:
+            found.append(
+                f"{label} ({value:g} Å) must not be finer than twice the pixel size, {nyquist:g} Å."
+            )
+    diameter = config.mask.particle_diameter_angst
+    if diameter > side:
+        found.append(
+            f"Particle diameter ({diameter:g} Å) must not exceed the box, which is {side:g} Å wide."
+        )
+    needed = 4 * config.reference.n_classes
+    if n_particles < needed:
+        found.append(
+            f"{config.reference.n_classes} map(s) of two halves need at least {needed} particles, "
+            f"but there are {n_particles}."
+        )
+    return found

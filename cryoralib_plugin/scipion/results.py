@@ -19,10 +19,10 @@ from cryoralib_plugin.contract.results import ResultPaths
 from cryoralib_plugin.contract.schedule import shift_stages
 
 from .alignment import matrices_from_texts, poses_2d
-from .fill_sets import CLASS_ID, MATRIX
+from .fill_sets import CLASS_ID
 from .images import n_images
 from .outputs import RESOLUTION, SCORE
-from .set_reader import ITEM_ID, DatabaseReader
+from .set_reader import ITEM_ID, MATRIX, DatabaseReader
 from .star import read_columns
 
 PathLike = Union[str, Path]

@@ -16,8 +16,8 @@ from cryoralib_plugin.contract import labels
 from cryoralib_plugin.contract.results import ResultPaths
 
 from .alignment import matrices_from_texts, poses_projection
-from .fill_sets import CLASS_ID, MATRIX
-from .set_reader import DatabaseReader
+from .fill_sets import CLASS_ID
+from .set_reader import MATRIX, DatabaseReader
 from .star import read_columns
 
 PathLike = Union[str, Path]
