@@ -13,9 +13,7 @@ from cryoralib_plugin.align2d.state import Align2DState, Assignments
 from cryoralib_plugin.align2d.task import Task
 from cryoralib_plugin.contract.results import FRC_COLUMNS
 from cryoralib_plugin.io.run_files import Checkpoint
-from cryoralib_plugin.particles.quarantine import quarantine_frame
-
-REASON_CHARACTERS = 120
+from cryoralib_plugin.particles.quarantine import gathered_items, quarantine_frame
 
 
 def write_iteration(
@@ -105,12 +103,6 @@ def model(task: Task, state: Align2DState, everyone: Assignments) -> Dict[str, A
 
 def write_quarantine(task: Task, results: Any) -> None:
     """Write the particles that any rank set aside, if there are any. Every rank must call this."""
-    items = task.source.quarantine.items()
-    mine = np.isin([row for row, _ in items], task.rows) if items else np.zeros(0, dtype=bool)
-    kept = [item for item, is_mine in zip(items, mine) if is_mine]
-    rows = task.comm.gather_rows(np.array([row for row, _ in kept], dtype=np.int64))
-    reasons = task.comm.gather_rows(
-        np.array([reason for _, reason in kept], dtype=f"<U{REASON_CHARACTERS}")
-    )
-    if task.comm.is_root and len(rows):
-        results.write_quarantine(quarantine_frame(task.table, zip(rows, map(str, reasons))))
+    items = gathered_items(task.source.quarantine.items(), task.rows, task.comm)
+    if items:
+        results.write_quarantine(quarantine_frame(task.table, items))

@@ -13,6 +13,8 @@ from typing import Any, Callable, Dict, Mapping, Optional
 import numpy as np
 import pandas as pd
 
+from cryoralib_plugin.contract.results import ResultPaths
+
 from .atomic import write_text_atomically
 from .hdf5_arrays import read_arrays, write_arrays
 from .mrc import read_mrc, write_volume
@@ -80,6 +82,35 @@ class Checkpoint3D:
         return int(maps + arrays + BYTES_PER_WORD * sum(table.size for table in tables))
 
 
+@dataclass(frozen=True)
+class SavedRound:
+    """A round on the disk, whose files are read when they are asked for."""
+
+    paths: ResultPaths
+    iteration: int
+
+    def read_model(self) -> Dict[str, Any]:
+        """Return the content of run_itNNN_model.json."""
+        return dict(json.loads(self.paths.model_json(self.iteration).read_text(encoding="utf-8")))
+
+    def read_fsc(self) -> pd.DataFrame:
+        """Return run_itNNN_fsc.csv to the last bit, columns `contract.results.FSC_COLUMNS`."""
+        return pd.read_csv(self.paths.fsc_csv(self.iteration), float_precision="round_trip")
+
+    def read_references(self, n_classes: int) -> np.ndarray:
+        """Return the references that follow the round, (n_classes, 2, N, N, N) float32."""
+        return np.stack(
+            [
+                [read_mrc(self.paths.reference_mrc(self.iteration, half, k))[0] for half in HALVES]
+                for k in range(1, n_classes + 1)
+            ]
+        )
+
+    def read_arrays(self, group: str, *, rows: Optional[np.ndarray] = None) -> Dict[str, Any]:
+        """Return one group of the arrays of the round, of all or some consecutive rows."""
+        return read_arrays(self.paths.cloud_h5(self.iteration), group, rows=rows)
+
+
 class RoundFiles(RunFiles):
     """The files of a 3D run's directory, beside those that every run has."""
 
@@ -105,7 +136,7 @@ class RoundFiles(RunFiles):
         for old in [known for known in paths.iterations() if known <= it - _CLOUDS_KEPT]:
             self._drop_cloud(old)
 
-    def newest_round(self) -> Optional[int]:
+    def newest_round(self) -> Optional[SavedRound]:
         """Return the newest round whose files are all as they were written; None for no round.
 
         A damaged round is named in a warning and the one before it is tried.
@@ -116,33 +147,15 @@ class RoundFiles(RunFiles):
             If support points are missing that the round needs to be continued from.
         """
         iteration = self.last_whole_iteration()
-        if iteration is not None and not self.paths.cloud_h5(iteration).is_file():
+        if iteration is None:
+            return None
+        if not self.paths.cloud_h5(iteration).is_file():
             raise ValueError(
                 f"the run in {self.paths.run_dir} cannot be continued from round {iteration}: its "
                 f"support points ({self.paths.cloud_h5(iteration).name}) are not there. Start a "
                 f"new run from the poses in {self.paths.data_star(iteration).name}"
             )
-        return iteration
-
-    def read_model(self, iteration: int) -> Dict[str, Any]:
-        """Return the content of run_itNNN_model.json."""
-        content = json.loads(self.paths.model_json(iteration).read_text(encoding="utf-8"))
-        return dict(content)
-
-    def read_references(self, iteration: int, n_classes: int) -> np.ndarray:
-        """Return the references that follow a round, (n_classes, 2, N, N, N) float32."""
-        return np.stack(
-            [
-                [read_mrc(self.paths.reference_mrc(iteration, half, k))[0] for half in HALVES]
-                for k in range(1, n_classes + 1)
-            ]
-        )
-
-    def read_arrays(
-        self, iteration: int, group: str, *, rows: Optional[np.ndarray] = None
-    ) -> Dict[str, Any]:
-        """Return one group of the arrays of a round, of all or some consecutive rows."""
-        return read_arrays(self.paths.cloud_h5(iteration), group, rows=rows)
+        return SavedRound(self.paths, iteration)
 
     def _drop_cloud(self, iteration: int) -> None:
         cloud, manifest = self.paths.cloud_h5(iteration), self.paths.manifest_json(iteration)
@@ -155,7 +168,7 @@ class RoundFiles(RunFiles):
         cloud.unlink()
 
 
-def _volumes(paths: Any, checkpoint: Checkpoint3D) -> Dict[Path, np.ndarray]:
+def _volumes(paths: ResultPaths, checkpoint: Checkpoint3D) -> Dict[Path, np.ndarray]:
     """The maps of a round by their files."""
     it, volumes = checkpoint.iteration, {}
     for index in range(len(checkpoint.merged)):

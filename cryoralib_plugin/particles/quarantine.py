@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Dict, Iterable, Tuple
+from typing import Any, Dict, Iterable, Tuple
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,8 @@ NOT_FINITE = "the image holds NaN or Inf"
 CONSTANT = "the image is constant"
 CONSTANT_BACKGROUND = "the background is constant, so it cannot be normalised"
 OVERFLOW = "preparing the image overflowed: its grey values are too large"
+NO_WEIGHT = "no pose gave it a finite weight"
+_REASON_CHARACTERS = 120
 
 
 class Quarantine:
@@ -58,6 +60,25 @@ def find_unusable(images: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     lowest, highest = flat.min(axis=1), flat.max(axis=1)
     not_finite = ~(np.isfinite(lowest) & np.isfinite(highest))
     return not_finite, (lowest == highest) & ~not_finite
+
+
+def gathered_items(
+    items: Iterable[Tuple[int, str]], rows: np.ndarray, comm: Any
+) -> Tuple[Tuple[int, str], ...]:
+    """Return, on the root, what all ranks set aside; nothing elsewhere. Every rank must call this.
+
+    Parameters
+    ----------
+    items
+        (row, reason) of this rank; those of rows that are not its own are left to others.
+    rows
+        (m,) int64, the rows of the table that belong to this rank.
+    """
+    known, own = dict(items), set(rows.tolist())
+    mine = np.array(sorted(own.intersection(known)), dtype=np.int64)
+    reasons = np.array([known[row] for row in mine.tolist()], dtype=f"<U{_REASON_CHARACTERS}")
+    all_rows, all_reasons = comm.gather_rows(mine), comm.gather_rows(reasons)
+    return tuple(zip(all_rows.tolist(), map(str, all_reasons))) if comm.is_root else ()
 
 
 def quarantine_frame(table: ParticleTable, items: Iterable[Tuple[int, str]]) -> pd.DataFrame:

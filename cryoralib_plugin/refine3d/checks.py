@@ -17,11 +17,9 @@ from cryoralib_plugin.particles.preprocess import Preprocessing, Preprocessor
 from cryoralib_plugin.particles.table import STAR_SUFFIX, ParticleTable
 
 from .input_maps import check_map, check_mask_file
+from .task import diameter_angst
 
 logger = logging.getLogger(__name__)
-
-AUTOMATIC_DIAMETER = 0.9
-"""Share of the box, where the diameter of the particle is not given."""
 
 
 def preprocessing_of(config: Any, table: ParticleTable, catalogue: StackCatalogue) -> Preprocessing:
@@ -30,7 +28,7 @@ def preprocessing_of(config: Any, table: ParticleTable, catalogue: StackCatalogu
     Images are neither masked nor multiplied by their CTF: the likelihood wants them as they are.
     """
     box, pixel_size = prepared_size(config, table, catalogue)
-    radius = config.mask.particle_diameter_angst / 2 / pixel_size or AUTOMATIC_DIAMETER * box / 2
+    radius = diameter_angst(config, box, pixel_size) / 2 / pixel_size
     return Preprocessing.from_config(config.preprocess, "none", radius)
 
 

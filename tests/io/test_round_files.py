@@ -46,11 +46,13 @@ def files(tmp_path):
 def test_a_round_comes_back_to_the_last_bit(files):
     written = checkpoint_of(1)
     files.write_round(written)
-    assert files.newest_round() == 1
-    np.testing.assert_array_equal(files.read_references(1, N_CLASSES), written.references)
-    rotations = files.read_arrays(1, "/", rows=np.array([1, 2, 3]))["rotations"]
+    saved = files.newest_round()
+    assert saved.iteration == 1
+    np.testing.assert_array_equal(saved.read_references(N_CLASSES), written.references)
+    rotations = saved.read_arrays("/", rows=np.array([1, 2, 3]))["rotations"]
     np.testing.assert_array_equal(rotations, written.arrays["/"]["rotations"][1:4])
-    assert files.read_model(1)["resolution_angst"] is None
+    assert saved.read_model()["resolution_angst"] is None
+    assert saved.read_fsc()["fsc_used"].tolist() == [1 / 3]
 
 
 def test_maps_lie_under_their_names_with_the_voxel_size(files):
@@ -90,7 +92,7 @@ def test_a_damaged_round_is_passed_over(files, caplog):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    assert files.newest_round() == 1
+    assert files.newest_round().iteration == 1
     assert f"the content of {path.name} has changed" in caplog.text
 
 
