@@ -50,8 +50,9 @@ def smooth_references(n: int, box: int, rng: np.random.Generator) -> np.ndarray:
     distance = np.hypot(*(np.mgrid[:box, :box] - box // 2))
     spots = rng.normal(size=(n, box, box)) * (distance < 0.3 * box)
     radii = np.hypot(np.fft.fftfreq(box)[:, None], np.fft.rfftfreq(box)[None])
-    transfer = np.interp(radii, np.linspace(0, 0.75, 200), tanh_profile(
-        np.linspace(0, 0.75, 200), 0.1, 0.2))
+    transfer = np.interp(
+        radii, np.linspace(0, 0.75, 200), tanh_profile(np.linspace(0, 0.75, 200), 0.1, 0.2)
+    )
     smooth = apply_filter(spots.astype(np.float32), transfer.astype(np.float32))
     return smooth / smooth[:, distance < 0.4 * box].std(axis=1)[:, None, None]
 
@@ -163,11 +164,16 @@ def measure(device: CudaDevice, n_references: int, options: argparse.Namespace) 
     table_seconds = timer(lambda: table.match(images[:n_table])) * options.particles / n_table
     evaluations = options.particles * n_references * plan.n_shifts
     return {
-        "device": device.name, "n_references": n_references, "n_particles": options.particles,
-        "n_harmonics": references.n_harmonics, "seconds_per_iteration": seconds,
+        "device": device.name,
+        "n_references": n_references,
+        "n_particles": options.particles,
+        "n_harmonics": references.n_harmonics,
+        "seconds_per_iteration": seconds,
         "particle_reference_shifts_per_second": evaluations / seconds,
-        "table_method_seconds": table_seconds, "times_faster": table_seconds / seconds,
-        "phase_batch": len(batch), **{f"phase_{name}": value for name, value in by_phase.items()},
+        "table_method_seconds": table_seconds,
+        "times_faster": table_seconds / seconds,
+        "phase_batch": len(batch),
+        **{f"phase_{name}": value for name, value in by_phase.items()},
         **limits,
     }
 

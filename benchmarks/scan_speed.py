@@ -97,7 +97,8 @@ def scan(case: tuple, device, repeats: int) -> dict:
         "n_terms": band.n_terms,
         "gflops": operations / took / 1e9,
         "ms_per_particle": 1e3 * took / n,
-        "slices_ms_per_1000": 1e6 / n_rotations
+        "slices_ms_per_1000": 1e6
+        / n_rotations
         * seconds(lambda: project(volume, rotations, band), device, repeats),
     }
 

@@ -44,7 +44,8 @@ class TableMethod:
         xp = self._xp
         rings = xp.empty((len(images), self._n_rings, LENGTH), dtype=np.float32)
         self._polar(
-            (len(images), self._n_rings), (LENGTH,),
+            (len(images), self._n_rings),
+            (LENGTH,),
             (images, rings, np.float32(shift[0]), np.float32(shift[1]), np.int32(images.shape[-1])),
         )
         return xp.fft.rfft(rings, axis=2).astype(np.complex64)
@@ -56,10 +57,16 @@ class TableMethod:
         table = xp.empty((len(images), 2, n_shifts, n_references, n_harmonics), dtype=np.complex64)
         for number, shift in enumerate(self._shifts):
             self._multiply(
-                (len(images), -(-n_references // 4)), (n_harmonics, 4),
+                (len(images), -(-n_references // 4)),
+                (n_harmonics, 4),
                 (
-                    self._spectra(images, shift), self._references, table, np.int32(n_shifts),
-                    np.int32(number), np.int32(n_references), np.int32(self._n_rings),
+                    self._spectra(images, shift),
+                    self._references,
+                    table,
+                    np.int32(n_shifts),
+                    np.int32(number),
+                    np.int32(n_references),
+                    np.int32(self._n_rings),
                 ),
             )
             xp.cuda.get_current_stream().synchronize()

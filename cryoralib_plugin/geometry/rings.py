@@ -23,9 +23,7 @@ class RingLayout:
     lengths: np.ndarray
 
     @classmethod
-    def from_radii(
-        cls, inner_radius_px: int, outer_radius_px: int, step_px: int = 1
-    ) -> RingLayout:
+    def from_radii(cls, inner_radius_px: int, outer_radius_px: int, step_px: int = 1) -> RingLayout:
         """Return the rings of radius inner, inner + step, ... up to and including outer.
 
         Raises

@@ -114,9 +114,7 @@ def _map_arrays(convert: Callable[[Any], Any], value: Any) -> Any:
     return convert(value)
 
 
-def open_device(
-    backend: str = "auto", gpu_ids: Sequence[int] = (), local_rank: int = 0
-) -> Device:
+def open_device(backend: str = "auto", gpu_ids: Sequence[int] = (), local_rank: int = 0) -> Device:
     """Return the device of this rank.
 
     Parameters

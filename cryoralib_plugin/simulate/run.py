@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ def simulate(config: SimulateConfig) -> Path:
     given = table[_given_columns(config)]
     for name, rows in (("particles.star", given), ("truth.star", table)):
         blocks = {"optics": optics, "particles": rows}
-        write_atomically(folder / name, lambda path, blocks=blocks: write_star(path, blocks))
+        write_atomically(folder / name, partial(write_star, blocks=blocks))
     _write_maps(folder, scene)
     write_text_atomically(folder / "settings.json", to_json(config))
     summary = _summary(scene, table, np.concatenate(signal_variances))

@@ -166,7 +166,9 @@ def test_narrow_cones_without_a_coarse_term_do_not_end_a_curve():
     curve = conical_fsc(first, second, diagonal)[0]
     assert curve[1] == pytest.approx(fsc(first, second)[1])
     assert curve[6] != pytest.approx(fsc(first, second)[6])
-    assert conical_area_ratio(conical_fsc(first, first, directions_of_pixels(2))) == pytest.approx(1.0)
+    assert conical_area_ratio(conical_fsc(first, first, directions_of_pixels(2))) == pytest.approx(
+        1.0
+    )
 
 
 def test_the_area_ends_where_the_curve_falls():

@@ -19,8 +19,9 @@ def test_ring_lengths_are_those_of_sparx_up_to_radius_162():
         first = last + 1
 
 
-@pytest.mark.parametrize("radius, total, angles",
-                         [(29, 4024, 256), (36, 5816, 256), (52, 12984, 512), (64, 19128, 512)])
+@pytest.mark.parametrize(
+    "radius, total, angles", [(29, 4024, 256), (36, 5816, 256), (52, 12984, 512), (64, 19128, 512)]
+)
 def test_total_samples(radius, total, angles):
     rings = RingLayout.from_radii(1, radius)
     assert (rings.n_samples, rings.n_angles) == (total, angles)
@@ -43,10 +44,14 @@ def test_table_is_that_of_sparx(shared_data):
     np.testing.assert_allclose(weights, np.asarray(data["wr"]), rtol=1e-5)
 
 
-@pytest.mark.parametrize("arguments, words", [
-    ((0, 5), "1 <= inner <= outer"), ((6, 5), "inner is 6 px and outer is 5 px"),
-    ((1, 5, 0), "step must be at least 1 px"),
-])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ((0, 5), "1 <= inner <= outer"),
+        ((6, 5), "inner is 6 px and outer is 5 px"),
+        ((1, 5, 0), "step must be at least 1 px"),
+    ],
+)
 def test_impossible_rings_are_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         RingLayout.from_radii(*arguments)

@@ -26,34 +26,62 @@ def _run(folder, device, views, config, n_references):
     table = ParticleTable.from_image_names(names, pixel_size_angst=PIXEL_SIZE, box_size_px=BOX)
     n = len(names)
     optics = {
-        labels.DEFOCUS_U: np.full(n, 15000.0), labels.DEFOCUS_V: np.full(n, 14000.0),
-        labels.DEFOCUS_ANGLE: np.full(n, 30.0), labels.VOLTAGE: np.full(n, 300.0),
-        labels.SPHERICAL_ABERRATION: np.full(n, 2.7), labels.AMPLITUDE_CONTRAST: np.full(n, 0.1),
+        labels.DEFOCUS_U: np.full(n, 15000.0),
+        labels.DEFOCUS_V: np.full(n, 14000.0),
+        labels.DEFOCUS_ANGLE: np.full(n, 30.0),
+        labels.VOLTAGE: np.full(n, 300.0),
+        labels.SPHERICAL_ABERRATION: np.full(n, 2.7),
+        labels.AMPLITUDE_CONTRAST: np.full(n, 0.1),
     }
     table = table.with_columns(optics)
     files = RunFiles(ResultPaths(folder / device.kind))
     files.prepare()
     return run(
-        config, table, ArraySource(views.images, PIXEL_SIZE), device, SerialCommunicator(), files,
+        config,
+        table,
+        ArraySource(views.images, PIXEL_SIZE),
+        device,
+        SerialCommunicator(),
+        files,
         references=views.references[:n_references],
     )
 
 
-@pytest.mark.parametrize(("kind", "preset", "correction"), [
-    (MultireferenceConfig, "recommended", "none"), (MultireferenceConfig, "sparx_compat", "none"),
-    (ReferenceFreeConfig, "recommended", "phase_flip"),
-    (MultireferenceConfig, "recommended", "wiener"),
-])
+@pytest.mark.parametrize(
+    ("kind", "preset", "correction"),
+    [
+        (MultireferenceConfig, "recommended", "none"),
+        (MultireferenceConfig, "sparx_compat", "none"),
+        (ReferenceFreeConfig, "recommended", "phase_flip"),
+        (MultireferenceConfig, "recommended", "wiener"),
+    ],
+)
 def test_programs_agree(device_backend, tmp_path, kind, preset, correction):
     views = simulate_views(
-        2, 6, seed=3, snr=2.0, mirrored_fraction=0.5, box_size_px=BOX, disk_radius_px=RADIUS,
-        pixel_size_angst=PIXEL_SIZE, object_diameter_angst=60.0, shift_max_px=1.0, apply_ctf=False,
+        2,
+        6,
+        seed=3,
+        snr=2.0,
+        mirrored_fraction=0.5,
+        box_size_px=BOX,
+        disk_radius_px=RADIUS,
+        pixel_size_angst=PIXEL_SIZE,
+        object_diameter_angst=60.0,
+        shift_max_px=1.0,
+        apply_ctf=False,
     )
-    config = from_flat(kind, {
-        "particles_file": "simulated.star", "preset": preset, "outer_radius_px": RADIUS,
-        "shift_range_px": "1", "n_iterations": 1, "ctf_correction": correction,
-        **({"n_classes": 2} if kind is MultireferenceConfig else {}),
-    })
+    config = from_flat(
+        kind,
+        {
+            "particles_file": "simulated.star",
+            "preset": preset,
+            "outer_radius_px": RADIUS,
+            "shift_range_px": "1",
+            "n_iterations": 1,
+            "ctf_correction": correction,
+            **({"n_classes": 2} if kind is MultireferenceConfig else {}),
+        },
+    )
     n_references = 2 if kind is MultireferenceConfig else 1
     expected, here = _run(tmp_path, CpuDevice(), views, config, n_references)
     state, there = _run(tmp_path, device_backend.device, views, config, n_references)

@@ -34,8 +34,13 @@ def _optics(n: int = 40) -> CtfParameters:
     rng = np.random.default_rng(8)
     same = np.ones(n)
     return CtfParameters(
-        rng.uniform(1e4, 2e4, n), rng.uniform(8e3, 1e4, n), rng.uniform(0, 180, n),
-        300.0 * same, 2.7 * same, 0.1 * same, 0.0 * same,
+        rng.uniform(1e4, 2e4, n),
+        rng.uniform(8e3, 1e4, n),
+        rng.uniform(0, 180, n),
+        300.0 * same,
+        2.7 * same,
+        0.1 * same,
+        0.0 * same,
     )
 
 
@@ -44,8 +49,13 @@ def _summed(backend, images, poses, reference, half, batches=None, **optics) -> 
     ctf = optics.pop("ctf", None)
     for rows in batches if batches is not None else [np.arange(len(images))]:
         accumulate(
-            sums, backend.put(images[rows]), poses[rows], reference[rows], half[rows],
-            ctf=None if ctf is None else ctf[rows], **optics,
+            sums,
+            backend.put(images[rows]),
+            poses[rows],
+            reference[rows],
+            half[rows],
+            ctf=None if ctf is None else ctf[rows],
+            **optics,
         )
     return backend.get(sums)
 
@@ -58,10 +68,12 @@ def _assert_equal(one: ClassSums, other: ClassSums) -> None:
 def test_averages_are_means_of_moved_members(backend):
     images, poses, reference, half = _particles()
     sums = _summed(backend, images, poses, reference, half)
-    moved = np.array([
-        transform_image(image, *pose)
-        for image, pose in zip(images, zip(poses.psi_deg, poses.shift_px, poses.mirror))
-    ])
+    moved = np.array(
+        [
+            transform_image(image, *pose)
+            for image, pose in zip(images, zip(poses.psi_deg, poses.shift_px, poses.mirror))
+        ]
+    )
     for number in range(N_CLASSES - 1):
         members = reference == number
         np.testing.assert_allclose(sums.averages()[number], moved[members].mean(0), atol=3e-5)
@@ -135,9 +147,9 @@ def test_ranks_add_to_the_same_bits(backend):
         _summed(backend, images, poses, reference, half, [np.arange(rank, len(images), 3)])
         for rank in range(3)
     ]
-    added = ClassSums(*(
-        sum(getattr(part, field.name) for part in parts) for field in fields(ClassSums)
-    ))
+    added = ClassSums(
+        *(sum(getattr(part, field.name) for part in parts) for field in fields(ClassSums))
+    )
     _assert_equal(whole, added)
 
 

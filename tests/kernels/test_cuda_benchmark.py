@@ -15,19 +15,35 @@ from tests.reference.blobs import blob_images
 
 def test_the_benchmark_reports_every_figure(device_backend, tmp_path):
     target = tmp_path / "result.json"
-    main([
-        "--particles", "3", "--references", "2", "--box", "24", "--radius", "8", "--reach", "1",
-        "--repeats", "1", "--limit-size", "32", "--json", str(target),
-    ])
+    main(
+        [
+            "--particles",
+            "3",
+            "--references",
+            "2",
+            "--box",
+            "24",
+            "--radius",
+            "8",
+            "--reach",
+            "1",
+            "--repeats",
+            "1",
+            "--limit-size",
+            "32",
+            "--json",
+            str(target),
+        ]
+    )
     (case,) = json.loads(target.read_text(encoding="utf-8"))
     assert case["seconds_per_iteration"] > 0 and case["table_method_seconds"] > 0
     assert {"phase_spectra", "phase_products", "phase_inverse", "phase_exact"} <= set(case)
 
 
 def test_the_table_method_finds_reference_hand_shift_and_angle(device_backend):
-    averages = np.concatenate([
-        blob_images(33, [0.0], [(0, 0)], [0], seed=seed, reach_px=8.0) for seed in (0, 1)
-    ])
+    averages = np.concatenate(
+        [blob_images(33, [0.0], [(0, 0)], [0], seed=seed, reach_px=8.0) for seed in (0, 1)]
+    )
     # The method normalises nothing, so that loud references would attract.
     averages -= averages.mean(axis=(1, 2), keepdims=True)
     averages /= averages.std(axis=(1, 2), keepdims=True)

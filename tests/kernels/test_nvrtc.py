@@ -80,9 +80,14 @@ def test_kernel_compiles(nvrtc, source, architecture):
     headers = _wheel_folder("cuda_runtime") / "include"
     for options in (_compile._EXACT, _compile._FUSED):
         result, log = _compile_with(
-            nvrtc, _compile.source_text(package, source.stem),
-            [*options, f"--gpu-architecture=sm_{architecture}",
-             f"-I{_compile.include_folder()}", f"-I{headers}"],
+            nvrtc,
+            _compile.source_text(package, source.stem),
+            [
+                *options,
+                f"--gpu-architecture=sm_{architecture}",
+                f"-I{_compile.include_folder()}",
+                f"-I{headers}",
+            ],
         )
         assert result == 0, log
         assert "): warning" not in log, log

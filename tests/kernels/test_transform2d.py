@@ -36,10 +36,12 @@ def _blobs(box: int, poses: Poses2D) -> np.ndarray:
         x, y = (places + shift).T
         x, y = np.cos(psi) * x - np.sin(psi) * y, np.sin(psi) * x + np.cos(psi) * y
         x = -x if mirror else x
-        moved.append(sum(
-            h * np.exp(-((axis[None] - a) ** 2 + (axis[:, None] - b) ** 2) / (2 * w * w))
-            for h, a, b, w in zip(heights, x, y, widths)
-        ))
+        moved.append(
+            sum(
+                h * np.exp(-((axis[None] - a) ** 2 + (axis[:, None] - b) ** 2) / (2 * w * w))
+                for h, a, b, w in zip(heights, x, y, widths)
+            )
+        )
     return np.array(moved, dtype=np.float32)
 
 
@@ -56,8 +58,11 @@ def test_equals_the_slow_reference(backend, box):
 
 @pytest.mark.parametrize("box", [64, 65])
 def test_content_goes_where_the_pose_says(backend, box):
-    poses = _poses([0, 30, 30, 200, 77.7], [(0, 0), (2.5, -1), (2.5, -1), (0, 3.2), (1, 1)],
-                   [False, False, True, True, False])
+    poses = _poses(
+        [0, 30, 30, 200, 77.7],
+        [(0, 0), (2.5, -1), (2.5, -1), (0, 3.2), (1, 1)],
+        [False, False, True, True, False],
+    )
     resting = _blobs(box, Poses2D.identity(5))
     moved = backend.get(transform_images(backend.put(resting), poses))
     inner = slice(8, box - 8)

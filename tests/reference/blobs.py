@@ -20,10 +20,12 @@ def blob_images(box, psi_deg, shift_px, mirror, *, seed=3, n_blobs=14, reach_px=
         px, py = x + shift[0], y + shift[1]
         u, v = np.cos(psi) * px - np.sin(psi) * py, np.sin(psi) * px + np.cos(psi) * py
         u = -u if hand else u
-        images.append(sum(
-            h * np.exp(-((u - a) ** 2 + (v - b) ** 2) / (2 * w * w))
-            for (a, b), w, h in zip(places, widths, heights)
-        ))
+        images.append(
+            sum(
+                h * np.exp(-((u - a) ** 2 + (v - b) ** 2) / (2 * w * w))
+                for (a, b), w, h in zip(places, widths, heights)
+            )
+        )
     return np.array(images, dtype=np.float32)
 
 

@@ -32,10 +32,15 @@ def _corners(rotation, kx, ky, padding, extent):
 def project(cube, rotations, kx, ky, padding):
     """(n, n_terms) complex128."""
     extent = cube.shape[0] // 2
-    return np.array([
-        sum(weight * cube[place] for place, weight in _corners(rotation, kx, ky, padding, extent))
-        for rotation in rotations
-    ])
+    return np.array(
+        [
+            sum(
+                weight * cube[place]
+                for place, weight in _corners(rotation, kx, ky, padding, extent)
+            )
+            for rotation in rotations
+        ]
+    )
 
 
 def backproject(shape, spectra, power, rotations, kx, ky, padding):

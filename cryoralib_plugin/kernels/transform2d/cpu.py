@@ -78,8 +78,8 @@ def transform_row(pixels, pose, row, transformed, base, places, stretch):
         c3 = stretch[3, k] - f0
         c4 = (c3 - f0 + stretch[4, k]) * half
         c5 = stretch[5, k] - f0 - c1 - c3
-        transformed[base + first + k] = f0 + u * (c1 + (u - one) * c2 + v * c5) + v * (
-            c3 + (v - one) * c4
+        transformed[base + first + k] = (
+            f0 + u * (c1 + (u - one) * c2 + v * c5) + v * (c3 + (v - one) * c4)
         )
     for column in range(first):
         dx = column - centre

@@ -62,8 +62,11 @@ class HostKernel:
         for reverse, guarded in enumerate((forwards, backwards)):
             pointers = (ctypes.c_void_p * len(guarded))(*(g.address for g in guarded))
             self._launch(
-                (ctypes.c_uint * 3)(*_three(grid)), (ctypes.c_uint * 3)(*_three(block)),
-                ctypes.c_uint(shared_mem), ctypes.c_int(reverse), pointers,
+                (ctypes.c_uint * 3)(*_three(grid)),
+                (ctypes.c_uint * 3)(*_three(block)),
+                ctypes.c_uint(shared_mem),
+                ctypes.c_int(reverse),
+                pointers,
             )
         for position, (one, other) in enumerate(zip(forwards, backwards)):
             if not (one.is_intact() and other.is_intact()):
@@ -173,9 +176,20 @@ def compile_kernel(code: str, include_folders: tuple[str, ...], instance: str) -
         built = library.with_suffix(f".{os.getpid()}.so")
         source.write_text(text, encoding="utf-8")
         subprocess.run(
-            ["g++", "-std=c++17", "-O2", "-ffp-contract=off", "-U_FORTIFY_SOURCE", "-shared",
-             "-fPIC", "-w", *(f"-I{folder}" for folder in include_folders), str(source),
-             "-o", str(built)],
+            [
+                "g++",
+                "-std=c++17",
+                "-O2",
+                "-ffp-contract=off",
+                "-U_FORTIFY_SOURCE",
+                "-shared",
+                "-fPIC",
+                "-w",
+                *(f"-I{folder}" for folder in include_folders),
+                str(source),
+                "-o",
+                str(built),
+            ],
             check=True,
         )
         built.replace(library)
