@@ -186,7 +186,12 @@ class TestTemplates(ProjectTest):
         templates = plugin.getTemplates()
         self.assertEqual(
             {template.name for template in templates},
-            {"simulated_particles_to_averages", "star_to_averages"},
+            {
+                "simulated_particles_to_averages",
+                "simulated_particles_to_map",
+                "star_to_averages",
+                "star_to_map",
+            },
         )
         for template in templates:
             self.assertIsInstance(template, LocalTemplate)
@@ -194,7 +199,7 @@ class TestTemplates(ProjectTest):
             template.replaceEnvVariables()
             template.parseContent()
             for parameter in template.getParams().values():
-                if parameter.getAlias() != "star":
+                if parameter.getAlias() not in ("star", "map"):
                     self.assertIsNone(parameter.validate(), parameter.getTitle())
             path = template.createTemplateFile()
             nodes = json.loads(Path(path).read_text())
@@ -207,5 +212,5 @@ class TestTemplates(ProjectTest):
                 own = {name for name in node if not name.startswith("object.")}
                 self.assertLessEqual(own - {"runName", "runMode"}, declared)
                 for name, pointer in protocol.iterInputAttributes():
-                    self.assertEqual(f"{name}", "inputParticles")
+                    self.assertIn(name, ("inputParticles", "referenceVolume"))
                     self.assertTrue(pointer.hasExtended())
