@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional, Union
+from typing import Dict, List, Optional, Union
 
 FRC_COLUMNS = ("class", "ring", "frequency_per_px", "resolution_angst", "frc")
 
@@ -43,6 +43,12 @@ a run without a masked curve does not measure stays empty."""
 NOISE_COLUMNS = ("half", "group", "shell", "noise_power")
 """Halves, 1 and 2, and groups, from 1, with the variance of a real or imaginary part of the
 unnormalised spectrum of their noise."""
+
+DIRECTIONAL_FSC_COLUMNS = ("class", "rot_deg", "tilt_deg", "shell", "fsc")
+"""Correlation of the half maps in cones about directions of half a sphere, in the mask."""
+
+ANISOTROPY_COLUMNS = ("class", "area_ratio", "sampling_compensation")
+"""cFAR and SCF* of each class: what directional correlations and views come to."""
 
 METRICS3D_COLUMNS = (
     "iteration",
@@ -156,6 +162,15 @@ class ResultPaths:
         """The mask of a class, between 0 and 1."""
         return self._of_iteration(iteration, f"mask_class{class_number:03d}.mrc")
 
+    def maps_of_class(self, iteration: int, class_number: int) -> Dict[str, Path]:
+        """The maps that users look at: "merged", "mask", "half1" and "half2", unfiltered."""
+        return {
+            "merged": self.merged_mrc(iteration, class_number),
+            "mask": self.mask_mrc(iteration, class_number),
+            "half1": self.unfiltered_half_mrc(iteration, 1, class_number),
+            "half2": self.unfiltered_half_mrc(iteration, 2, class_number),
+        }
+
     def fsc_csv(self, iteration: int) -> Path:
         """Fourier shell correlations of the half maps, per class; see FSC_COLUMNS."""
         return self._of_iteration(iteration, "fsc.csv")
@@ -167,6 +182,18 @@ class ResultPaths:
     def cloud_h5(self, iteration: int) -> Path:
         """Support points of every particle, from which a 3D run continues."""
         return self._of_iteration(iteration, "cloud.h5")
+
+    def directional_fsc_csv(self, iteration: int) -> Path:
+        """What the report program computes of directions; see DIRECTIONAL_FSC_COLUMNS."""
+        return self.report_dir / self._of_iteration(iteration, "directional_fsc.csv").name
+
+    def anisotropy_csv(self, iteration: int) -> Path:
+        """What the report program computes of anisotropy; see ANISOTROPY_COLUMNS."""
+        return self.report_dir / self._of_iteration(iteration, "anisotropy.csv").name
+
+    def chimerax_script(self, iteration: int) -> Path:
+        """Opens the maps of a round in ChimeraX; written by the report program and by viewers."""
+        return self.report_dir / self._of_iteration(iteration, "maps.cxc").name
 
     def model_json(self, iteration: int) -> Path:
         """Box, pixel size and, per class, members, resolution and mean score or share."""

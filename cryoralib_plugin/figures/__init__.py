@@ -21,7 +21,7 @@ from .occupancy import class_occupancy, effective_classes, score_histogram
 from .orientation import inplane_angles, mirror_fractions, shift_density
 from .resolution import crossing_inv_angst, frc_curves
 from .rounds import class_shares, progress, resolution_and_cutoff
-from .scene import MASK_LEVEL, chimerax_script, contour_level, surfaces_of_class
+from .scene import MASK_LEVEL, Surface, chimerax_script, contour_level, surfaces_of_class
 from .shell_correlation import compared_fsc, half_map_fsc
 from .style import figure_in_words
 from .tables import (
@@ -49,6 +49,7 @@ __all__ = [
     "PoseTable",
     "RefinedParticles",
     "RoundResults",
+    "Surface",
     "average_evolution",
     "certainty",
     "chimerax_script",

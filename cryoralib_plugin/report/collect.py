@@ -27,15 +27,15 @@ _ADVICE = (
 
 
 @dataclass(frozen=True)
-class RunReport:
-    """A run as a reader wants it.
+class RunRecord:
+    """What every run leaves, whatever its program.
 
     Attributes
     ----------
-    results
-        The newest whole iteration; None where none was finished.
-    averages
-        Iteration to class averages (n_classes, box, box), row, column; all whole iterations.
+    program
+        Its name; empty where nothing tells.
+    iteration
+        The newest whole one; None where none was finished.
     history, metrics
         The figures of merit, as arrays and as the frame of metrics.csv.
     quarantine
@@ -44,9 +44,9 @@ class RunReport:
         Content of config.json and status.json; empty where absent.
     """
 
-    run_dir: Path
-    results: Optional[IterationResults]
-    averages: Dict[int, np.ndarray]
+    paths: ResultPaths
+    program: str
+    iteration: Optional[int]
     history: History
     metrics: pd.DataFrame
     quarantine: pd.DataFrame
@@ -54,17 +54,39 @@ class RunReport:
     status: Dict[str, Any]
 
     @property
+    def run_dir(self) -> Path:
+        """The folder of the run."""
+        return Path(self.paths.run_dir)
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A 2D run as a reader wants it.
+
+    Attributes
+    ----------
+    results
+        The newest whole iteration; None where none was finished.
+    averages
+        Iteration to class averages (n_classes, box, box), row, column; all whole iterations.
+    """
+
+    record: RunRecord
+    results: Optional[IterationResults]
+    averages: Dict[int, np.ndarray]
+
+    @property
     def shift_range_px(self) -> Optional[Tuple[float, float]]:
         """Half width in x and y of the last search stage, pixel; None where unknown."""
-        search = self.config.get("search")
+        search = self.record.config.get("search")
         if not isinstance(search, dict) or "shift_range_px" not in search:
             return None
         stage = shift_stages(SimpleNamespace(**search))[-1]
         return stage.range_x_px, stage.range_y_px
 
 
-def collect(run_dir: Path) -> RunReport:
-    """Read a run directory; whatever is missing is left empty.
+def read_record(run_dir: Path) -> RunRecord:
+    """Read what every run leaves; whatever is missing is left empty.
 
     Raises
     ------
@@ -81,20 +103,31 @@ def collect(run_dir: Path) -> RunReport:
             f"{run_dir} must be the folder of a run, but holds neither config.json nor status.json "
             f"nor a finished iteration: {_ADVICE}"
         )
-    metrics = files.read_metrics()
+    metrics, config = files.read_metrics(), read_json(paths.config_json)
+    model = {} if iteration is None else read_json(paths.model_json(iteration))
+    return RunRecord(
+        paths=paths,
+        program=str(model.get("program") or config.get("program") or "").lower(),
+        iteration=iteration,
+        history=_history(metrics),
+        metrics=metrics,
+        quarantine=read_csv(paths.quarantine_csv),
+        config=config,
+        status=files.read_status(),
+    )
+
+
+def collect(record: RunRecord) -> RunReport:
+    """Read the averages, curves and poses of a 2D run."""
+    paths, iteration = record.paths, record.iteration
     return RunReport(
-        run_dir=Path(run_dir),
+        record=record,
         results=None if iteration is None else read_iteration(paths, iteration),
         averages={
             number: read_mrc(paths.classes_mrcs(number))[0]
             for number in paths.iterations()
             if paths.classes_mrcs(number).is_file()
         },
-        history=_history(metrics),
-        metrics=metrics,
-        quarantine=read_csv(paths.quarantine_csv),
-        config=read_json(paths.config_json),
-        status=files.read_status(),
     )
 
 
@@ -158,5 +191,7 @@ def _column(frame: pd.DataFrame, name: str, otherwise: float) -> np.ndarray:
 def _history(metrics: pd.DataFrame) -> History:
     if metrics.empty:
         return History()
-    numbers = metrics.apply(pd.to_numeric, errors="coerce")
-    return History({str(name): numbers[name].to_numpy(float) for name in numbers})
+    words = {"stage": metrics["stage"].to_numpy(object)} if "stage" in metrics else {}
+    numbers = metrics.drop(columns=list(words)).apply(pd.to_numeric, errors="coerce")
+    columns = {str(name): numbers[name].to_numpy(float) for name in numbers}
+    return History.from_columns({**columns, **words})

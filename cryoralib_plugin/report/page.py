@@ -10,17 +10,16 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from cryoralib_plugin.figures import effective_classes
+from cryoralib_plugin.figures import History
 
-from .collect import RunReport
+from .collect import RunRecord
 
 MOST_QUARANTINED = 200
 
-_PROGRAMS = {
-    "mra": "Multi-reference 2D alignment",
-    "rfa": "Reference-free 2D alignment",
-}
+Drawn = Tuple[str, str, str, Figure]
+"""Name of a picture's file, its title, how to read it, and the figure."""
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -53,33 +52,72 @@ class Picture:
     png: bytes
 
 
-def report_page(report: RunReport, sections: Sequence[Tuple[str, Sequence[Picture]]]) -> str:
+@dataclass(frozen=True)
+class Content:
+    """What the page of a run shows beside what all pages do.
+
+    Attributes
+    ----------
+    summary
+        Rows of two words: what, and how much.
+    sections
+        Heading and figures of each section, in order.
+    classes
+        Table of the classes, its heading first; empty where there are none.
+    notes
+        Sentences below the summary.
+    """
+
+    title: str
+    summary: Sequence[Sequence[str]]
+    sections: Sequence[Tuple[str, Sequence[Drawn]]]
+    classes: Sequence[Sequence[str]] = ()
+    notes: Sequence[str] = ()
+
+
+def report_page(
+    record: RunRecord, content: Content, pictures: Sequence[Tuple[str, Sequence[Picture]]]
+) -> str:
     """Return the whole page.
 
     Parameters
     ----------
-    sections
-        Heading and pictures of each section, in order.
+    pictures
+        Heading and saved pictures of each section, in order.
     """
-    program = report.results.program if report.results else ""
-    title = _PROGRAMS.get(program.lower(), "Cryo-RALib run")
-    parts = [f"<h1>{escape(title)}</h1>", f"<p>{escape(str(report.run_dir.resolve()))}</p>"]
-    parts += [_state(report.status), _table(_summary(report), header=False)]
-    for heading, pictures in sections:
+    title = content.title
+    parts = [f"<h1>{escape(title)}</h1>", f"<p>{escape(str(record.run_dir.resolve()))}</p>"]
+    parts += [_state(record.status), _table(content.summary, header=False)]
+    parts += [f"<p>{escape(note)}</p>" for note in content.notes]
+    for heading, shown in pictures:
         parts.append(f"<h2>{escape(heading)}</h2>")
         # Wide pictures stand alone; two small ones share a line.
-        parts.append('<div class="pair">' + "".join(map(_figure, pictures)) + "</div>")
-    if report.results is not None:
-        parts += ["<h2>Classes</h2>", _class_table(report)]
-    parts += ["<h2>Figures of merit of every iteration</h2>", _metrics_table(report.metrics)]
-    parts += ["<h2>Quarantined particles</h2>", _quarantine(report.quarantine)]
-    parts += ["<h2>Parameters</h2>", _parameters(report.config)]
+        parts.append('<div class="pair">' + "".join(map(_figure, shown)) + "</div>")
+    if record.iteration is not None:
+        table = _table(content.classes) if content.classes else "<p>This run has no classes.</p>"
+        parts += ["<h2>Classes</h2>", table]
+    parts += ["<h2>Figures of merit of every iteration</h2>", _metrics_table(record.metrics)]
+    parts += ["<h2>Quarantined particles</h2>", _quarantine(record.quarantine)]
+    parts += ["<h2>Parameters</h2>", _parameters(record.config)]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body></html>\n"
     )
+
+
+def box_words(box_size_px: int, pixel_size_angst: float) -> str:
+    """Return box and pixel size in words."""
+    return f"{box_size_px} px of {pixel_size_angst:.4g} Å ({box_size_px * pixel_size_angst:.0f} Å)"
+
+
+def time_rows(history: History, name: str) -> List[List[str]]:
+    """Return a row with the seconds of all iterations together; none where not recorded."""
+    seconds = sum(float(np.nansum(column)) for column in history.phase_seconds.values())
+    total = history.columns.get("seconds_total")
+    seconds = float(np.nansum(total)) if total is not None else seconds
+    return [[name, _duration(seconds)]] if seconds > 0 else []
 
 
 def _state(status: Mapping[str, Any]) -> str:
@@ -92,28 +130,6 @@ def _state(status: Mapping[str, Any]) -> str:
     )
 
 
-def _summary(report: RunReport) -> List[List[str]]:
-    results = report.results
-    if results is None:
-        return [["Iterations finished", "0"]]
-    classes = results.classes
-    finest = classes.resolution_angst[np.isfinite(classes.resolution_angst)]
-    seconds = sum(np.nansum(column) for column in report.history.phase_seconds.values())
-    total = report.history.columns.get("seconds_total")
-    seconds = float(np.nansum(total)) if total is not None else float(seconds)
-    box, pixel = results.box_size_px, results.pixel_size_angst
-    rows = [
-        ["Particles with a class", f"{int(classes.n_members.sum()):,}"],
-        ["Particles quarantined", f"{len(report.quarantine):,}"],
-        ["Classes alive", f"{int(classes.alive.sum())} of {len(classes)}"],
-        ["Effective number of classes", f"{effective_classes(classes.n_members):.1f}"],
-        ["Best class resolution", f"{finest.min():.1f} Å" if finest.size else "unknown"],
-        ["Box as aligned", f"{box} px of {pixel:.4g} Å ({box * pixel:.0f} Å)"],
-        ["Iterations finished", str(results.iteration)],
-    ]
-    return rows + ([["Time in iterations", _duration(seconds)]] if seconds > 0 else [])
-
-
 def _figure(picture: Picture) -> str:
     data = base64.b64encode(picture.png).decode("ascii")
     return (
@@ -122,30 +138,11 @@ def _figure(picture: Picture) -> str:
     )
 
 
-def _class_table(report: RunReport) -> str:
-    classes = report.results.classes if report.results else None
-    if classes is None or len(classes) == 0:
-        return "<p>This run has no classes.</p>"
-    rows = [["class", "particles", "share (%)", "resolution (Å)", "mean score", "state"]]
-    for i in classes.order("size"):
-        rows.append(
-            [
-                str(int(classes.number[i])),
-                f"{int(classes.n_members[i]):,}",
-                f"{100 * classes.share[i]:.2f}",
-                _number(classes.resolution_angst[i]),
-                _number(classes.mean_score[i]),
-                "alive" if classes.alive[i] else "dead",
-            ]
-        )
-    return _table(rows)
-
-
 def _metrics_table(metrics: pd.DataFrame) -> str:
     if metrics.empty:
         return "<p>No iteration has finished yet.</p>"
     rows = [[str(name).replace("_", " ") for name in metrics]]
-    rows += [[_number(value) for value in row] for row in metrics.itertuples(index=False)]
+    rows += [[number_words(value) for value in row] for row in metrics.itertuples(index=False)]
     return _table(rows)
 
 
@@ -190,8 +187,8 @@ def _css(cell: str, in_columns: bool) -> str:
     return "" if in_columns and (is_number or cell == "–") else ' class="word"'
 
 
-def _number(value: Any) -> str:
-    """A number as a reader wants it: whole, or four significant digits; a dash where unknown."""
+def number_words(value: Any) -> str:
+    """Return a number for readers: whole, or four significant digits; a dash where unknown."""
     if not isinstance(value, (int, float, np.integer, np.floating)):
         return str(value)
     if not np.isfinite(value):

@@ -13,7 +13,7 @@ import pytest
 from cryoralib_plugin.contract.results import ResultPaths
 from cryoralib_plugin.io.run_files import RunFiles
 from cryoralib_plugin.report import write_report
-from cryoralib_plugin.report.collect import collect
+from cryoralib_plugin.report.collect import collect, read_record
 from tests.reference.synthetic_run import write_synthetic_run
 
 # matplotlib 3.8, which Scipion pins, calls names that newer pyparsing renames.
@@ -46,7 +46,7 @@ def page(run) -> str:
 
 
 def test_files_are_read_into_pixels_and_per_angstrom(run):
-    results = collect(run.paths.run_dir).results
+    results = collect(read_record(run.paths.run_dir)).results
     assert results.iteration == 3
     np.testing.assert_allclose(results.averages, run.averages)
     expected = run.particles[["rlnOriginXAngst", "rlnOriginYAngst"]].to_numpy() / 2.0
@@ -60,7 +60,7 @@ def test_files_are_read_into_pixels_and_per_angstrom(run):
 
 
 def test_search_range_is_that_of_the_last_stage(run):
-    assert collect(run.paths.run_dir).shift_range_px == (3.0, 3.0)
+    assert collect(read_record(run.paths.run_dir)).shift_range_px == (3.0, 3.0)
 
 
 def test_page_stands_alone(page):

@@ -30,10 +30,10 @@ def _show(viewer, name):
 def test_run_files_are_read_alike_by_viewer_and_report(finished):
     from cryoralib_plugin.viewers.shown import shown_iteration
 
-    from cryoralib_plugin.report.collect import collect
+    from cryoralib_plugin.report.collect import collect, read_record
     from cryoralib_plugin.scipion import results as reading
 
-    report = collect(finished.protocol.run_dir)
+    report = collect(read_record(finished.protocol.run_dir))
     shown = shown_iteration(finished.protocol.run_dir, 3)
     assert shown.range_px == report.shift_range_px
     for name in ("number", "n_members", "resolution_angst", "mean_score", "alive"):
@@ -48,7 +48,7 @@ def test_run_files_are_read_alike_by_viewer_and_report(finished):
             getattr(shown.results.frc, name), getattr(report.results.frc, name)
         )
     history = reading.read_history(finished.protocol.run_dir)
-    for name, column in report.history.columns.items():
+    for name, column in report.record.history.columns.items():
         np.testing.assert_allclose(history[name], column)
 
 
