@@ -10,7 +10,7 @@ from cryoralib_plugin.contract._param import param
 
 
 @dataclass(frozen=True)
-class MapMask:
+class MaskOfMap:
     """What belongs to the molecule and what is solvent."""
 
     title: ClassVar[str] = "Mask"
@@ -30,13 +30,6 @@ class MapMask:
         help="sphere: of the particle's diameter. automatic: an outline that follows the map of "
         "each round. given: the mask file.",
         choices=("sphere", "automatic", "given"),
-    )
-    mask_in_global: bool = param(
-        False,
-        label="Mask in global search too",
-        help="Use the mask in the global stage already. Off: a sphere until poses are known well.",
-        expert=True,
-        when="map_mask != 'sphere'",
     )
     mask_extend_px: float = param(
         3.0,
@@ -67,12 +60,6 @@ class MapMask:
         expert=True,
         when="map_mask == 'automatic'",
     )
-    flatten_solvent: bool = param(
-        True,
-        label="Flatten solvent",
-        help="Set the reference to zero outside the mask after every round.",
-        expert=True,
-    )
     masked_fsc: bool = param(
         True,
         label="Resolution in the mask",
@@ -83,8 +70,29 @@ class MapMask:
 
 
 @dataclass(frozen=True)
-class Reconstruction:
-    """How particles are put together to maps, and what noise they are expected to have."""
+class MapMask(MaskOfMap):
+    """The same, and what a refinement does with it."""
+
+    title: ClassVar[str] = "Mask"
+
+    mask_in_global: bool = param(
+        False,
+        label="Mask in global search too",
+        help="Use the mask in the global stage already. Off: a sphere until poses are known well.",
+        expert=True,
+        when="map_mask != 'sphere'",
+    )
+    flatten_solvent: bool = param(
+        True,
+        label="Flatten solvent",
+        help="Set the reference to zero outside the mask after every round.",
+        expert=True,
+    )
+
+
+@dataclass(frozen=True)
+class Gridding:
+    """How images are put together to a map in Fourier space."""
 
     title: ClassVar[str] = "Reconstruction"
 
@@ -106,14 +114,23 @@ class Reconstruction:
         expert=True,
     )
     weight_floor: float = param(
-        0.001,
+        0.02,
         label="Lowest weight",
         help="Weights are at least this share of the mean of their shell, so that no single term "
-        "that few particles touched becomes a wave through the whole map.",
+        "that few particles touched becomes a wave through the whole map. RELION's 0.001 lets "
+        "some through.",
         minimum=0.0,
         maximum=1.0,
         expert=True,
     )
+
+
+@dataclass(frozen=True)
+class Reconstruction(Gridding):
+    """The same, and what a refinement makes of the maps and of the noise."""
+
+    title: ClassVar[str] = "Reconstruction"
+
     join_halves_angst: float = param(
         40.0,
         label="Join halves to",

@@ -232,13 +232,7 @@ class Refine3DConfig:
             found.append(
                 "a run from given poses needs local_search or defocus_search: switch one of them on"
             )
-        if self.mask.map_mask == "given" and not self.files.mask_file.strip():
-            found.append("map_mask is 'given', but mask_file is empty: name the mask file")
-        if self.files.mask_file.strip() and self.mask.map_mask != "given":
-            found.append(
-                f"mask_file is given, but map_mask is {self.mask.map_mask!r}: set it to 'given', "
-                "or leave the file out"
-            )
+        found += mask_problems(self.mask.map_mask, self.files.mask_file)
         return found + self._resolution_problems() + self._filter_problems()
 
     def _resolution_problems(self) -> List[str]:
@@ -274,3 +268,15 @@ class Refine3DConfig:
             f"highest_phases ({filter.highest_phases}) must be at least lowest_phases "
             f"({filter.lowest_phases})"
         ]
+
+
+def mask_problems(map_mask: str, mask_file: str) -> List[str]:
+    """Sentences on a mask file that is missing or would not be used."""
+    if map_mask == "given" and not mask_file.strip():
+        return ["map_mask is 'given', but mask_file is empty: name the mask file"]
+    if mask_file.strip() and map_mask != "given":
+        return [
+            f"mask_file is given, but map_mask is {map_mask!r}: set it to 'given', or leave the "
+            "file out"
+        ]
+    return []
