@@ -17,6 +17,7 @@ from cryoralib_plugin.contract.schedule import outer_radius
 from cryoralib_plugin.protocols import (
     CryoRalibProtClassify3D,
     CryoRalibProtMultirefAlign2D,
+    CryoRalibProtReconstruct,
     CryoRalibProtRefFreeAlign2D,
     CryoRalibProtRefine3D,
 )
@@ -24,7 +25,7 @@ from cryoralib_plugin.scipion.engine_protocol import HARDWARE
 from cryoralib_plugin.scipion.hardware import layout_for, this_machine
 
 _ALIGNMENTS = (CryoRalibProtMultirefAlign2D, CryoRalibProtRefFreeAlign2D)
-_REFINEMENTS = (CryoRalibProtRefine3D, CryoRalibProtClassify3D)
+_OF_MAPS = (CryoRalibProtRefine3D, CryoRalibProtClassify3D, CryoRalibProtReconstruct)
 _IMAGES_SHOWN = 100
 INNER, OUTER = "innerRadiusPx", "outerRadiusPx"
 DIAMETER, SYMMETRY = "particleDiameterAngst", "symmetry"
@@ -75,7 +76,7 @@ class CryoRalibRadiusWizard(Wizard):
 class CryoRalibDiameterWizard(Wizard):
     """Shows the diameter of the particle as a circle on a particle."""
 
-    _targets = [(protocol, [DIAMETER]) for protocol in _REFINEMENTS]
+    _targets = [(protocol, [DIAMETER]) for protocol in _OF_MAPS]
 
     def show(self, form, *params):
         protocol = form.protocol
@@ -100,7 +101,7 @@ class CryoRalibDiameterWizard(Wizard):
 class CryoRalibSymmetryWizard(Wizard):
     """Offers the point groups with the axes that each setting has."""
 
-    _targets = [(protocol, [SYMMETRY]) for protocol in _REFINEMENTS]
+    _targets = [(protocol, [SYMMETRY]) for protocol in _OF_MAPS]
 
     def show(self, form, *params):
         chosen = dialog.ListDialog(
@@ -132,7 +133,7 @@ class _PointGroups(TreeProvider):
 class CryoRalibHardwareWizard(Wizard):
     """Fills in GPUs, MPIs, threads and batch size for this machine."""
 
-    _targets = [(protocol, [HARDWARE, "batchSize"]) for protocol in (*_ALIGNMENTS, *_REFINEMENTS)]
+    _targets = [(protocol, [HARDWARE, "batchSize"]) for protocol in (*_ALIGNMENTS, *_OF_MAPS)]
 
     def show(self, form, *params):
         hardware = this_machine()

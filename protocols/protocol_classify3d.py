@@ -49,9 +49,9 @@ class CryoRalibProtClassify3D(Refine3DProtocol, ProtClassify3D):
         outputs3d.fill_fscs(fscs, run)
         self._define_with_sources(outputClasses=classes, outputVolumes=volumes, outputFSC=fscs)
 
-    def _more_problems(self, config):
+    def _problems(self, config):
         if config.reference.n_classes > 1:
-            return []
+            return super()._problems(config)
         return ["A classification needs at least 2 classes; one map is what 3D refinement makes."]
 
     def _methods(self):

@@ -40,6 +40,7 @@ _COPIED: Tuple[Tuple[str, str, str], ...] = (
     ("_ctfModel._phaseShift", labels.PHASE_SHIFT, "%.6f"),
     ("_rlnRandomSubset", labels.RANDOM_SUBSET, "%d"),
     ("_rlnGroupNumber", labels.GROUP_NUMBER, "%d"),
+    (f"_{labels.WEIGHT}", labels.WEIGHT, "%.6f"),
 )
 _MICROGRAPH = "_coordinate._micName"
 

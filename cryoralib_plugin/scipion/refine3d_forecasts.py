@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Tuple
+from typing import Any, List, Mapping
 
 from pwem.constants import ALIGN_PROJ
 
@@ -20,44 +20,58 @@ _HALF = "_rlnRandomSubset"
 REFERENCE, MASK = "initial map", "mask"
 
 
-def problems(protocol: Any, config: Any) -> List[str]:
+def refinement_problems(protocol: Any, config: Any) -> List[str]:
     """Sentences on what makes a refinement fail; none if it can be started."""
-    found = [*process_problems(protocol), *image_problems(protocol, config)]
+    found = _common_problems(protocol, config)
+    sizes = protocol.sizes()
+    if sizes is None:
+        return found
+    particles = protocol.input_particles()
+    reference = config.reference
+    found += _resolution_problems(
+        sizes[2],
+        {
+            "Initial resolution": reference.initial_resolution_angst,
+            "Finest cut-off": config.stages.highest_resolution_angst,
+        },
+    )
+    if reference.start_from_poses:
+        reader = open_reader(particles)
+        found += [
+            *pose_problems(particles, reader, "or switch Start from given poses off"),
+            *half_problems(reader),
+        ]
+    volume = protocol.reference_volume()
+    return found if volume is None else [*found, *map_problems(volume, REFERENCE)]
+
+
+def reconstruction_problems(protocol: Any, config: Any) -> List[str]:
+    """Sentences on what makes a reconstruction fail; none if it can be started."""
+    found = _common_problems(protocol, config)
     sizes = protocol.sizes()
     if sizes is None:
         return found
     particles = protocol.input_particles()
     reader = open_reader(particles)
-    found += [*ctf_problems(particles, reader), *_size_problems(config, sizes)]
-    if config.reference.start_from_poses:
-        found += [*pose_problems(particles, reader), *half_problems(reader)]
-    reference, mask = protocol.reference_volume(), protocol.mask_volume()
-    if reference is not None:
-        found += map_problems(reference, REFERENCE)
-    if mask is not None:
-        wrong = map_problems(mask, MASK)
-        found += wrong or mask_range_problems(mask)
-    return found
+    return [
+        *found,
+        *_resolution_problems(
+            sizes[2], {"Finest detail": config.reference.highest_resolution_angst}
+        ),
+        *pose_problems(particles, reader, "or refine these first"),
+        *half_problems(reader),
+    ]
 
 
-def warnings(protocol: Any, config: Any) -> List[str]:
+def refinement_warnings(protocol: Any, config: Any) -> List[str]:
     """Sentences on what the user should know before a refinement is started."""
-    found = process_warnings(protocol)
+    found = common_warnings(protocol)
     sizes = protocol.sizes()
     if sizes is None:
         return found
-    n_particles, box, pixel_size = sizes
-    particles = protocol.input_particles()
-    for volume, name in ((protocol.reference_volume(), REFERENCE), (protocol.mask_volume(), MASK)):
-        if volume is not None and not map_problems(volume, name):
-            found += resampling_note(volume, name, box, pixel_size)
+    n_particles = sizes[0]
     if config.reference.start_from_poses:
-        without = open_reader(particles).extent(MATRIX).n_missing
-        if without:
-            found.append(
-                f"{without} of {n_particles} particles have no pose: they are searched globally "
-                "in the first round."
-            )
+        found += unposed_note(protocol, "searched globally in the first round")
     elif protocol.reference_volume() is None:
         found.append(
             "Without an initial map the start is made from the particles: that can end in a wrong "
@@ -75,6 +89,53 @@ def warnings(protocol: Any, config: Any) -> List[str]:
             f"{n_particles} particles for {n_classes} map(s) of two halves each are few: below "
             f"{_FEW_FOR_A_MAP} in a half the resolution is that of noise."
         )
+    return found
+
+
+def common_warnings(protocol: Any) -> List[str]:
+    """Sentences on processes this machine lacks and on maps that are resampled."""
+    found = process_warnings(protocol)
+    sizes = protocol.sizes()
+    if sizes is None:
+        return found
+    for volume, name in ((protocol.reference_volume(), REFERENCE), (protocol.mask_volume(), MASK)):
+        if volume is not None and not map_problems(volume, name):
+            found += resampling_note(volume, name, *sizes[1:])
+    return found
+
+
+def unposed_note(protocol: Any, what: str) -> List[str]:
+    """A sentence on what becomes of particles without a pose, if there are any."""
+    particles = protocol.input_particles()
+    without = open_reader(particles).extent(MATRIX).n_missing
+    if not without:
+        return []
+    return [f"{without} of {particles.getSize()} particles have no pose: they are {what}."]
+
+
+def _common_problems(protocol: Any, config: Any) -> List[str]:
+    """Sentences on processes, images, CTF, sizes and mask."""
+    found = [*process_problems(protocol), *image_problems(protocol, config)]
+    sizes = protocol.sizes()
+    if sizes is None:
+        return found
+    particles = protocol.input_particles()
+    found += ctf_problems(particles, open_reader(particles))
+    n_particles, box, pixel_size = sizes
+    diameter, side = config.mask.particle_diameter_angst, box * pixel_size
+    if diameter > side:
+        found.append(
+            f"Particle diameter ({diameter:g} Å) must not exceed the box, which is {side:g} Å wide."
+        )
+    n_classes = protocol.number_of_classes(config)
+    if n_particles < 4 * n_classes:
+        found.append(
+            f"{n_classes} map(s) of two halves need at least {4 * n_classes} particles, but there "
+            f"are {n_particles}."
+        )
+    mask = protocol.mask_volume()
+    if mask is not None:
+        found += map_problems(mask, MASK) or mask_range_problems(mask)
     return found
 
 
@@ -130,38 +191,21 @@ def half_problems(reader: SetReader) -> List[str]:
     ]
 
 
-def pose_problems(particles: Any, reader: SetReader) -> List[str]:
+def pose_problems(particles: Any, reader: SetReader, otherwise: str) -> List[str]:
     """A sentence where particles have no projection directions at all."""
     if particles.getAlignment() == ALIGN_PROJ and reader.extent(MATRIX).highest is not None:
         return []
     return [
-        "The particles have no projection directions to start from: choose particles of a 3D "
-        "refinement, or switch Start from given poses off."
+        "The particles have no projection directions: choose particles of a 3D refinement, "
+        f"{otherwise}."
     ]
 
 
-def _size_problems(config: Any, sizes: Tuple[int, int, float]) -> List[str]:
-    """Sentences on lengths that do not fit the particles."""
-    n_particles, box, pixel_size = sizes
-    nyquist, side = 2 * pixel_size, box * pixel_size
-    found = []
-    for label, value in (
-        ("Initial resolution", config.reference.initial_resolution_angst),
-        ("Finest cut-off", config.stages.highest_resolution_angst),
-    ):
-        if 0 < value < nyquist:
-            found.append(
-                f"{label} ({value:g} Å) must not be finer than twice the pixel size, {nyquist:g} Å."
-            )
-    diameter = config.mask.particle_diameter_angst
-    if diameter > side:
-        found.append(
-            f"Particle diameter ({diameter:g} Å) must not exceed the box, which is {side:g} Å wide."
-        )
-    needed = 4 * config.reference.n_classes
-    if n_particles < needed:
-        found.append(
-            f"{config.reference.n_classes} map(s) of two halves need at least {needed} particles, "
-            f"but there are {n_particles}."
-        )
-    return found
+def _resolution_problems(pixel_size_angst: float, values: Mapping[str, float]) -> List[str]:
+    """Sentences on resolutions that the pixels cannot hold."""
+    nyquist = 2 * pixel_size_angst
+    return [
+        f"{label} ({value:g} Å) must not be finer than twice the pixel size, {nyquist:g} Å."
+        for label, value in values.items()
+        if 0 < value < nyquist
+    ]

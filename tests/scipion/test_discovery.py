@@ -19,6 +19,7 @@ PROTOCOLS = {
     "CryoRalibProtClassify3D",
     "CryoRalibProtImportStar",
     "CryoRalibProtMultirefAlign2D",
+    "CryoRalibProtReconstruct",
     "CryoRalibProtRefFreeAlign2D",
     "CryoRalibProtRefine3D",
     "CryoRalibProtSimulateParticles",
@@ -65,7 +66,11 @@ class TestDiscovery(unittest.TestCase):
 
     def test_wizards_are_found_for_diameter_and_symmetry(self):
         domain = registered()
-        for name in ("CryoRalibProtRefine3D", "CryoRalibProtClassify3D"):
+        for name in (
+            "CryoRalibProtRefine3D",
+            "CryoRalibProtClassify3D",
+            "CryoRalibProtReconstruct",
+        ):
             protocol = domain.getProtocols()[name]()
             wizards = domain.findWizards(protocol, "tkinter")
             for parameter in ("particleDiameterAngst", "symmetry", "useMyHardware", "batchSize"):

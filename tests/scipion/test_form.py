@@ -15,6 +15,7 @@ import cryoralib_plugin
 from cryoralib_plugin.contract._codec import to_flat
 from cryoralib_plugin.contract._param import ConfigError
 from cryoralib_plugin.contract.align2d import MultireferenceConfig, ReferenceFreeConfig
+from cryoralib_plugin.contract.reconstruct import ReconstructConfig
 from cryoralib_plugin.contract.refine3d import Refine3DConfig
 from cryoralib_plugin.contract.simulate import SimulateConfig
 from cryoralib_plugin.scipion.form import (
@@ -33,6 +34,7 @@ FORMS = (
     ("CryoRalibProtSimulateParticles", SimulateConfig),
     ("CryoRalibProtRefine3D", Refine3DConfig),
     ("CryoRalibProtClassify3D", Refine3DConfig),
+    ("CryoRalibProtReconstruct", ReconstructConfig),
 )
 # What a form asks in a field of its own, does not ask, or asks with another default.
 ASKED_OTHERWISE = {

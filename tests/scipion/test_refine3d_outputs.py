@@ -215,3 +215,14 @@ class TestClassify3DOutputs(RunTest):
         summary = "\n".join(self.protocol._summary())
         for number in (1, 2, 3):
             self.assertRegex(summary, rf"Class {number}: \d+ % of the particles, \d+\.\d Å\.")
+
+
+class TestReconstructOutputs(RunTest):
+    name = "CryoRalibProtReconstruct"
+
+    def test_map_and_curves_come_out(self):
+        volume = self.protocol.outputVolume
+        self.assertEqual(Path(volume.getFileName()).name, f"run_it{LAST:03d}_class001.mrc")
+        self.assertTrue(volume.hasHalfMaps())
+        self.assertEqual(self.protocol.outputFSC.getSize(), 3)
+        self.assertFalse(hasattr(self.protocol, "outputParticles"))

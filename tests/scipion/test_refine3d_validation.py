@@ -123,7 +123,7 @@ class TestRefine3DValidation(ProjectTest):
         self._change("_rlnRandomSubset", 3, "id = 7")
         self.assertRefused("rlnRandomSubset goes from 2 to 3", startFromPoses=True)
         self.set.setAlignment2D()
-        self.assertRefused("no projection directions to start from", startFromPoses=True)
+        self.assertRefused("no projection directions", startFromPoses=True)
 
     def test_particles_without_pose_are_warned_of_and_written_as_such(self):
         self._change("_transform._matrix", None, "id <= 5")
@@ -202,6 +202,23 @@ class TestRefine3DValidation(ProjectTest):
         self.assertEqual(
             needs, {"convertInputStep": False, "computeStep": True, "createOutputStep": False}
         )
+
+    def test_a_reconstruction_needs_directions_and_both_halves(self):
+        def form(**values):
+            protocol = self.new("CryoRalibProtReconstruct", useGpu=False, numberOfThreads=1)
+            protocol.inputParticles.set(self.set)
+            protocol.setAttributesFromDict(values)
+            return protocol
+
+        self.assertEqual(form().validate(), [])
+        self.assertEqual(form()._warnings(), [])
+        self.assertRefused("Finest detail (1 Å)", form(highestResolutionAngst=1.0))
+        self._change("_transform._matrix", None, "id <= 5")
+        self.assertIn("5 of 40 particles have no pose: they are left", form()._warnings()[0])
+        self._change("_rlnRandomSubset", 1)
+        self.assertRefused("All particles are in half set 1", form())
+        self.set.setAlignment2D()
+        self.assertRefused("no projection directions", form())
 
     def test_wizards_speak_the_forms_language(self):
         self.assertEqual(diameter_angst(20, 1.34), 54.0)
