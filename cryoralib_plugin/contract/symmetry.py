@@ -46,3 +46,9 @@ def parse_symmetry(name: str) -> Tuple[str, int]:
     if not allowed[family]:
         raise ConfigError(f"symmetry {name!r} is not known: it must be one of {_HELP}")
     return family, 2 if family == "I" and not digits else number
+
+
+def order_of(name: str) -> int:
+    """Return the number of rotations of a point group."""
+    family, number = parse_symmetry(name)
+    return {"C": number, "D": 2 * number, "T": 12, "O": 24, "I": 60}[family]
