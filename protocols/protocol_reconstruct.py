@@ -11,7 +11,7 @@ from pyworkflow import BETA
 
 from cryoralib_plugin.contract._param import ConfigError
 from cryoralib_plugin.contract.reconstruct import ReconstructConfig
-from cryoralib_plugin.scipion import outputs3d, refine3d_forecasts
+from cryoralib_plugin.scipion import outputs3d, refine3d_forecasts, summary3d
 from cryoralib_plugin.scipion.refine3d_protocol import Map3DProtocol
 
 
@@ -65,6 +65,9 @@ class CryoRalibProtReconstruct(Map3DProtocol, ProtReconstruct3D):
         if self.sizes() is not None:
             found += refine3d_forecasts.unposed_note(self, "left out")
         return found
+
+    def _summary(self):
+        return summary3d.lines(self.run_dir) or ["There is no map yet."]
 
     def _methods(self):
         if not self.isFinished():

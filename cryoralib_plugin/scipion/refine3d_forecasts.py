@@ -3,19 +3,29 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping
+from typing import Any, List, Mapping, Optional
 
 from pwem.constants import ALIGN_PROJ
 
-from cryoralib_plugin.contract.symmetry import parse_symmetry
+from cryoralib_plugin.contract._param import ConfigError
+from cryoralib_plugin.contract.plan import MemoryPlan
+from cryoralib_plugin.contract.plan3d import forecast3d, workload3d_of
+from cryoralib_plugin.contract.symmetry import order_of
 
-from .forecasts import image_problems, process_problems, process_warnings
+from .forecasts import (
+    image_problems,
+    machine_of,
+    plan_warnings,
+    process_problems,
+    process_warnings,
+)
 from .set_reader import MATRIX, SetReader, open_reader
 from .volumes import map_problems, mask_range_problems, resampling_note
 
 _LARGEST_KV = 2000.0
 _LEAST_DEFOCUS_ANGST = 50.0
 _FEW_FOR_A_MAP = 100
+_USUAL_ROUNDS = 20
 _HALF = "_rlnRandomSubset"
 REFERENCE, MASK = "initial map", "mask"
 
@@ -77,8 +87,7 @@ def refinement_warnings(protocol: Any, config: Any) -> List[str]:
             "Without an initial map the start is made from the particles: that can end in a wrong "
             "map, most of all for small or symmetric molecules. Compare two seeds, or give a map."
         )
-    symmetric = parse_symmetry(config.reference.symmetry) != ("C", 1)
-    if symmetric and protocol.reference_volume() is not None:
+    if order_of(config.reference.symmetry) > 1 and protocol.reference_volume() is not None:
         found.append(
             f"The initial map must lie in RELION's setting of {config.reference.symmetry}: an axis "
             "elsewhere blurs it. The run measures it and says so in its log."
@@ -89,7 +98,35 @@ def refinement_warnings(protocol: Any, config: Any) -> List[str]:
             f"{n_particles} particles for {n_classes} map(s) of two halves each are few: below "
             f"{_FEW_FOR_A_MAP} in a half the resolution is that of noise."
         )
-    return found
+    plan = plan_of(protocol, config)
+    if plan is None:
+        return found
+    total = plan.seconds_per_iteration * min(_USUAL_ROUNDS, config.stages.maximum_rounds)
+    return [*plan_warnings(protocol, plan, total, rounds_in_words(config)), *found]
+
+
+def plan_of(protocol: Any, config: Any) -> Optional[MemoryPlan]:
+    """Memory and time of the filled form; None while it cannot be told."""
+    particles = protocol.input_particles()
+    if particles is None or not particles.getXDim():
+        return None
+    try:
+        work = workload3d_of(
+            config,
+            n_particles=particles.getSize(),
+            image_box_px=particles.getXDim(),
+            pixel_size_angst=particles.getSamplingRate(),
+            **machine_of(protocol, config),
+        )
+    except ConfigError:
+        return None
+    return forecast3d(work)
+
+
+def rounds_in_words(config: Any) -> str:
+    """How many rounds there will be: a run ends by itself."""
+    most = config.stages.maximum_rounds
+    return f"{most} rounds at most" if most <= _USUAL_ROUNDS else f"{_USUAL_ROUNDS} rounds or so"
 
 
 def common_warnings(protocol: Any) -> List[str]:

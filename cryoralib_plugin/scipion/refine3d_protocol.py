@@ -113,9 +113,6 @@ class Map3DProtocol(EngineProtocol):
         """Sentences on what makes the run fail."""
         raise NotImplementedError
 
-    def _summary(self) -> List[str]:
-        return summary3d.lines(self.run_dir) or ["No round is finished yet."]
-
     def _citations(self) -> List[str]:
         return ["Hu2018", "Qiao2019", "Chung2020"]
 
@@ -180,6 +177,19 @@ class Refine3DProtocol(Map3DProtocol):
             return refine3d_forecasts.refinement_warnings(self, self.config())
         except ConfigError:
             return []  # _validate says what is wrong
+
+    def _summary(self) -> List[str]:
+        found = summary3d.lines(self.run_dir)
+        if found:
+            return found
+        try:
+            config = self.config()
+            plan = refine3d_forecasts.plan_of(self, config)
+        except ConfigError:
+            return ["The form is not filled in yet."]
+        if plan is None:
+            return ["No round is finished yet."]
+        return [f"Forecast: {plan.in_words}, {refine3d_forecasts.rounds_in_words(config)}."]
 
     def _start_in_words(self, config: Any) -> str:
         """What the run began with, for the methods."""

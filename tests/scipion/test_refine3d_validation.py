@@ -4,12 +4,15 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from unittest import mock
 
 import mrcfile
 import numpy as np
 from pwem.objects import SetOfParticles, Volume, VolumeMask
 
+from cryoralib_plugin.scipion import hardware
 from cryoralib_plugin.scipion.alignment import matrices_projection, matrix_texts
+from cryoralib_plugin.scipion.hardware import Hardware
 from cryoralib_plugin.scipion.star import read_tables
 from cryoralib_plugin.tests.scipion_project import BOX, ProjectTest
 from cryoralib_plugin.tests.synthetic_set import PIXEL_SIZE_ANGST
@@ -183,6 +186,17 @@ class TestRefine3DValidation(ProjectTest):
         self.reference.setSamplingRate(2.0)
         self.assertIn("The initial map has 32 px of 2 Å", " ".join(self._form()._warnings()))
         self.assertIn("Without an initial map", " ".join(self._form(reference=False)._warnings()))
+
+    def test_forecast_stands_in_the_summary(self):
+        (line,) = self._form()._summary()
+        self.assertRegex(
+            line, r"^Forecast: .*GiB of memory per rank.* per iteration, 20 rounds or so\.$"
+        )
+        (line,) = self._form(maximumRounds=7)._summary()
+        self.assertIn("7 rounds at most", line)
+        small = Hardware((), 2, 2**20)
+        with mock.patch.object(hardware, "this_machine", return_value=small):
+            self.assertIn("but this machine has 0.0 GiB", " ".join(self._form()._warnings()))
 
     def test_other_parameters_or_maps_begin_anew(self):
         protocol = self._form()
