@@ -23,6 +23,7 @@ from cryoralib_plugin.fourier.band import FourierBand, band_spectra, shift_phase
 from cryoralib_plugin.fourier.fsc import fsc, last_shell_above
 from cryoralib_plugin.fourier.maps import backward_centred, forward_centred
 from cryoralib_plugin.fourier.reconstruction import even_weights, floored, reconstruct
+from cryoralib_plugin.fourier.volume import FourierVolume
 from cryoralib_plugin.geometry.map_symmetry import turn_map
 from cryoralib_plugin.geometry.rotations import (
     angle_between,
@@ -40,6 +41,7 @@ from cryoralib_plugin.optics.ctf import CtfParameters, ctf_in_band
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = REPOSITORY.parent / "shared" / "data"
+RELIONS_FLOOR = 1e-3
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
@@ -134,6 +136,20 @@ def refine(folder: Path, given: argparse.Namespace, **settings: Any) -> Run:
     return Run(paths, program("refine3d", ranks=given.ranks, threads=given.threads, **settings))
 
 
+def with_true_map(
+    folder: Path, given: argparse.Namespace, truth_star: Path, true_map: Path, **settings: Any
+) -> Run:
+    """Refine one local round from the true poses and the true map: the best the engine can do.
+
+    ``initial_resolution_angst`` is the cut-off.
+    """
+    cutoff = settings["initial_resolution_angst"]
+    return refine(
+        folder, given, particles_file=truth_star, reference_file=true_map, global_search=False,
+        start_from_poses=True, maximum_rounds=1, highest_resolution_angst=cutoff, **settings,
+    )  # fmt: skip
+
+
 def simulated(folder: Path, **settings: Any) -> Path:
     """Simulate into a folder unless it is there; white noise and nothing but particles."""
     plain = {"noise_rise": 1, "ramp_max": 0, "intensity_variation": 0, "junk_fraction": 0}
@@ -143,14 +159,14 @@ def simulated(folder: Path, **settings: Any) -> Path:
 
 
 def particles_of(star: Path) -> pd.DataFrame:
-    """Return the rows of a STAR file with the optics of their group, by image name."""
+    """Return the rows of a STAR file of one stack with their optics, by image, from 0."""
     blocks = read_star(star)
     rows = blocks["particles"]
     if "optics" in blocks:
         rows = rows.merge(blocks["optics"], on="rlnOpticsGroup", how="left")
-    # Runs write names of their own folder; the number and the file's name stay.
-    names = [f"{int(n.split('@')[0])}@{Path(n).name.split('@')[-1]}" for n in rows["rlnImageName"]]
-    return rows.set_index(pd.Index(names, name="image")).sort_index()
+    # Runs write paths of their own, in an order of their own; the number in the stack stays.
+    numbers = [int(name.split("@")[0]) - 1 for name in rows["rlnImageName"]]
+    return rows.set_index(pd.Index(numbers, name="image")).sort_index()
 
 
 def poses_of(rows: pd.DataFrame) -> Truth3D:
@@ -239,24 +255,32 @@ def shell_mask(box: int, pixel: float, inner: float, outer: float, edge: float) 
     return (0.5 + 0.5 * np.cos(np.pi * np.clip(beyond, 0.0, 1.0))).astype(np.float32)
 
 
-def reconstructed(
+def inserted(
     images: np.ndarray, poses: Truth3D, pixel: float, radius: int, symmetry: str = "C1"
-) -> np.ndarray:
-    """Return the mean of the unfiltered halves of images inserted at given poses."""
+) -> Tuple[FourierVolume, np.ndarray]:
+    """Return sums of images at given poses, and their weights."""
     band = FourierBand.between(images.shape[-1], 0, radius)
     spectra, transfer = band_spectra(images, band), ctf_in_band(poses.ctf, band, pixel)
     centred = spectra * transfer * shift_phases(poses.shift_px, band).conj()
-    rotations = to_matrices(poses.rotations)
+    sums = SliceSums.zeros(band, CpuDevice(), data_magnitude=float(np.abs(spectra).mean()))
+    n = len(images)
+    views = Views(to_matrices(poses.rotations), np.arange(n), np.ones(n, np.float32))
     operators = to_matrices(symmetry_operators(symmetry))
-    sums = []
-    for rows in (np.arange(0, len(images), 2), np.arange(1, len(images), 2)):
-        half = SliceSums.zeros(band, CpuDevice(), data_magnitude=float(np.abs(spectra).mean()))
-        views = Views(rotations[rows], np.arange(len(rows)), np.ones(len(rows), np.float32))
-        backproject(half, centred[rows], transfer[rows] ** 2, views, band, symmetry=operators)
-        data, weights = completed(half)
-        sums.append((data, floored(weights, data.padding)))
-    curve = fsc(*(reconstruct(*half) for half in sums))
-    maps = [reconstruct(data, even_weights(w, data.padding, curve)) for data, w in sums]
+    backproject(sums, centred, transfer**2, views, band, symmetry=operators)
+    data, weights = completed(sums)
+    return data, floored(weights, data.padding, RELIONS_FLOOR)
+
+
+def reconstructed(
+    images: np.ndarray, poses: Truth3D, pixel: float, radius: int, symmetry: str = "C1"
+) -> np.ndarray:
+    """Return the mean of the unfiltered halves, even and odd images, at given poses."""
+    halves = [
+        inserted(images[rows], poses[rows], pixel, radius, symmetry)
+        for rows in (slice(0, None, 2), slice(1, None, 2))
+    ]
+    curve = fsc(*(reconstruct(*half) for half in halves))
+    maps = [reconstruct(data, even_weights(w, data.padding, curve)) for data, w in halves]
     return 0.5 * (maps[0] + maps[1])
 
 
