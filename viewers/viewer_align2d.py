@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 from pwem.objects import SetOfClasses2D
-from pyworkflow import Config
-from pyworkflow.protocol.params import EnumParam, LabelParam, NumericRangeParam, StringParam
+from pyworkflow.protocol.params import EnumParam, LabelParam, StringParam
 from pyworkflow.utils import getListFromRangeString
-from pyworkflow.viewer import DESKTOP_TKINTER, ProtocolViewer, View
+from pyworkflow.viewer import View
 
 from cryoralib_plugin import figures
-from cryoralib_plugin.contract.results import ResultPaths
 from cryoralib_plugin.figures import SORT_ORDERS, ClassTable, History
 from cryoralib_plugin.scipion import results as reading
 from cryoralib_plugin.scipion.align2d_protocol import Align2DProtocol
@@ -21,35 +18,19 @@ from cryoralib_plugin.scipion.align2d_protocol import Align2DProtocol
 from .figure_window import FigureView
 from .gallery_window import GalleryView
 from .plots import PLOTS, draw_plot
+from .run_viewer import RunViewer
 from .shown import Shown, shown_iteration
 
-LAST, SELECTION = 0, 1
 
-
-class CryoRalibAlign2DViewer(ProtocolViewer):
+class CryoRalibAlign2DViewer(RunViewer):
     """Class averages, their resolution, the poses of their members and how the run converged."""
 
     _label = "2D results"
     _targets = [Align2DProtocol]
-    _environments = [DESKTOP_TKINTER]
-
-    @classmethod
-    def getPlugin(cls) -> Any:
-        """This plugin, which Scipion tells to protocols only; the form's title names it."""
-        return Config.getDomain().getPluginModule("cryoralib_plugin")._pluginInstance
 
     def _defineParams(self, form: Any) -> None:
         form.addSection(label="Results")
-        form.addParam(
-            "whichIterations", EnumParam, choices=["last", "selection"], default=LAST,
-            display=EnumParam.DISPLAY_HLIST, label="Iterations",
-            help="The last finished iteration, also of a run that still goes on, or several.",
-        )  # fmt: skip
-        form.addParam(
-            "iterations", NumericRangeParam, default="1",
-            condition=f"whichIterations == {SELECTION}", label="Which iterations",
-            help="For instance 1,4-6: a window opens for each.",
-        )  # fmt: skip
+        self._add_iterations(form, "iterations")
         form.addParam(
             "classNumbers", StringParam, default="", label="Only of classes",
             help="Class numbers, for instance 1,4-6, whose members the plots of angles, shifts, "
@@ -87,25 +68,6 @@ class CryoRalibAlign2DViewer(ProtocolViewer):
             **{_param_of(name): self._guarded(self._plots, name) for name in PLOTS},
         }
 
-    def _validate(self) -> List[str]:
-        if not self._finished_iterations():
-            return [
-                "No iteration has finished yet, so there is nothing to show; the run's log tells "
-                "how far it is."
-            ]
-        return []
-
-    def _guarded(self, show: Callable[..., List[View]], *arguments: Any) -> Callable:
-        """A handler that answers bad input and missing files in a dialog."""
-
-        def handler(paramName: str) -> List[View]:
-            try:
-                return show(*arguments)
-            except (OSError, ValueError) as error:
-                return [self.errorMessage(str(error), "These results cannot be shown")]
-
-        return handler
-
     def _galleries(self) -> List[View]:
         order = SORT_ORDERS[self.sortBy.get()]
         return [
@@ -142,19 +104,10 @@ class CryoRalibAlign2DViewer(ProtocolViewer):
     def _shown(self) -> List[Shown]:
         """The chosen iterations; the output set belongs to the last one."""
         finished = self._finished_iterations()
-        wanted = finished[-1:]
-        if self.whichIterations.get() == SELECTION:
-            wanted = getListFromRangeString(self.iterations.get() or "")
-            missing = sorted(set(wanted) - set(finished))
-            if missing or not wanted:
-                raise ValueError(
-                    f"Iterations must be among those finished, {finished[0]} to {finished[-1]}; "
-                    f"asked for: {', '.join(map(str, missing)) or 'none'}."
-                )
         output = self._output_classes()
         return [
             shown_iteration(self._run_dir(), number, output if number == finished[-1] else None)
-            for number in wanted
+            for number in self._chosen_iterations()
         ]
 
     def _output_classes(self) -> Any:
@@ -164,16 +117,6 @@ class CryoRalibAlign2DViewer(ProtocolViewer):
         if not any(run.iterOutputAttributes()):
             run = self.getProject().getProtocol(run.getObjId())
         return next((output for _, output in run.iterOutputAttributes(SetOfClasses2D)), None)
-
-    def _finished_iterations(self) -> List[int]:
-        return ResultPaths(self._run_dir()).iterations()
-
-    def _run_dir(self) -> Path:
-        return Path(self.protocol.run_dir)
-
-    def _owner(self) -> Any:
-        """The project window where there is one: it can launch runs; else the viewer's form."""
-        return getattr(self, "windows", None) or self.formWindow
 
 
 def _param_of(plot: str) -> str:

@@ -118,8 +118,13 @@ class ResultPaths:
 
     @property
     def report_dir(self) -> Path:
-        """Pictures and report.html of the `report` program."""
+        """Pictures, tables and page of the `report` program."""
         return self._file("report")
+
+    @property
+    def report_html(self) -> Path:
+        """The page of the report."""
+        return self.report_dir / "report.html"
 
     def data_star(self, iteration: int) -> Path:
         """Particles with class, pose, score and, in 3D, uncertainties (`contract.labels`)."""

@@ -4,7 +4,13 @@
 Viewers show them, notebooks display them, the report program saves them.
 """
 
-from .certainty import certainty, class_certainty, defocus_change, score_against_uncertainty
+from .certainty import (
+    certainty,
+    class_certainty,
+    defocus_change,
+    has_certainty,
+    score_against_uncertainty,
+)
 from .convergence import convergence
 from .directional import directional_fsc
 from .evolution import average_evolution
@@ -68,6 +74,7 @@ __all__ = [
     "figure_in_words",
     "frc_curves",
     "half_map_fsc",
+    "has_certainty",
     "inplane_angles",
     "map_views",
     "mark_selected",

@@ -63,6 +63,12 @@ def certainty(particles: RefinedParticles | None, *, pixel_size_angst: float) ->
     return figure
 
 
+def has_certainty(particles: RefinedParticles) -> bool:
+    """Return whether anything is known of scores, weights or uncertainties."""
+    known = (particles.score, particles.weight, particles.angular_std_deg, particles.shift_std_px)
+    return any(bool(np.isfinite(column).any()) for column in known)
+
+
 def low_scores(score: np.ndarray) -> np.ndarray:
     """Return which scores, (n,) bool, lie below half of the median; unknown ones do not."""
     known = np.isfinite(score)

@@ -17,8 +17,6 @@ from .collect import read_record
 from .page import Picture, report_page
 from .refinement import REFINEMENTS, refinement_content
 
-PAGE_NAME = "report.html"
-
 
 def write_report(run_dir: Union[str, Path], output_dir: Optional[Union[str, Path]] = None) -> Path:
     """Write PNG pictures and one self-contained page on a run; return the path of the page.
@@ -36,7 +34,8 @@ def write_report(run_dir: Union[str, Path], output_dir: Optional[Union[str, Path
         If `run_dir` is not a run directory.
     """
     record = read_record(Path(run_dir))
-    folder = Path(output_dir) if output_dir else ResultPaths(run_dir).report_dir
+    paths = ResultPaths(run_dir)
+    folder = Path(output_dir) if output_dir else paths.report_dir
     folder.mkdir(parents=True, exist_ok=True)
     if record.program in REFINEMENTS:
         content = refinement_content(record, folder)
@@ -47,7 +46,7 @@ def write_report(run_dir: Union[str, Path], output_dir: Optional[Union[str, Path
         for heading, drawn in content.sections
         if drawn
     ]
-    page = folder / PAGE_NAME
+    page = folder / paths.report_html.name
     write_text_atomically(page, report_page(record, content, pictures))
     return page
 

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List
 
+from cryoralib_plugin.contract.results import ResultPaths
+
 logger = logging.getLogger(__name__)
 
 PROJECT = "cryoralib_demo"
@@ -164,4 +166,4 @@ def report(run_dir: Path) -> Path:
         check=True,
         capture_output=True,
     )
-    return run_dir / "report" / "report.html"
+    return ResultPaths(run_dir).report_html

@@ -76,26 +76,66 @@ def read_views(
     dict
         rot_deg, tilt_deg, psi_deg (n,); shift_px (n, 2) as x, y in px of the maps; and, NaN where
         the run does not say, number (class), half, score, probability, angular_std_deg,
-        shift_std_px, defocus_factor, defocus_std and weight (n,).
+        shift_std_px, defocus_factor, defocus_std, weight and defocus_angst, the mean of both axes.
     """
     path = ResultPaths(run_dir).data_star(iteration)
     if not path.is_file():
         return None
     pose = (labels.ANGLE_ROT, labels.ANGLE_TILT, labels.ANGLE_PSI)
     origin = (labels.ORIGIN_X_ANGST, labels.ORIGIN_Y_ANGST)
-    found = read_columns(path, "particles", (*pose, *origin, *_COLUMN_OF.values()))
+    defocus = (labels.DEFOCUS_U, labels.DEFOCUS_V)
+    found = read_columns(path, "particles", (*pose, *origin, *defocus, *_COLUMN_OF.values()))
     if any(name not in found for name in pose):
         return None
     n = len(found[labels.ANGLE_ROT])
     unknown = np.full(n, np.nan)
     shift_angst = np.stack([found.get(name, np.zeros(n)) for name in origin], axis=1)
+    defocus_angst = np.mean([found.get(name, unknown) for name in defocus], axis=0)
     return {
         "rot_deg": found[labels.ANGLE_ROT],
         "tilt_deg": found[labels.ANGLE_TILT],
         "psi_deg": found[labels.ANGLE_PSI],
         "shift_px": shift_angst / pixel_size_angst,
+        "defocus_angst": defocus_angst,
         **{name: found.get(column, unknown) for name, column in _COLUMN_OF.items()},
     }
+
+
+def read_directional(run_dir: PathLike, iteration: int, number: int) -> Dict[str, Any]:
+    """What the report program computed of directions for one class of a round.
+
+    Returns
+    -------
+    dict
+        directions (m, 3) x y z; shell (n_shells,); curves (m, n_shells); area_ratio and sampling.
+        Empty where the program has not run on this round.
+    """
+    paths = ResultPaths(run_dir)
+    table = read_table(paths.directional_fsc_csv(iteration))
+    merit = read_table(paths.anisotropy_csv(iteration))
+    if not table or not merit or number not in table["class"]:
+        return {}
+    own = table["class"] == number
+    shells = np.unique(table["shell"][own])
+    rot, tilt, curves = (
+        table[name][own].reshape(-1, len(shells)) for name in ("rot_deg", "tilt_deg", "fsc")
+    )
+    rot, tilt = np.deg2rad(rot[:, 0]), np.deg2rad(tilt[:, 0])
+    directions = (np.sin(tilt) * np.cos(rot), np.sin(tilt) * np.sin(rot), np.cos(tilt))
+    row = np.flatnonzero(merit["class"] == number)[0]
+    return {
+        "directions": np.stack(directions, axis=-1),
+        "shell": shells,
+        "curves": curves,
+        "area_ratio": float(merit["area_ratio"][row]),
+        "sampling": float(merit["sampling_compensation"][row]),
+    }
+
+
+def write_script(path: Path, text: str) -> None:
+    """Write a script of ChimeraX, and the folder it lies in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
 def read_particle_views(particles: Any) -> Optional[Dict[str, np.ndarray]]:

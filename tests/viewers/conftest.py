@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.reference.synthetic_run import write_synthetic_run
+from tests.reference.synthetic_run3d import write_synthetic_run3d
 
 N_PARTICLES = 60
 N_CLASSES = 4
@@ -80,6 +81,32 @@ def finished(tmp_path_factory):
                           averages=averages, particles=particles, aligned=aligned)  # fmt: skip
     os.chdir(where)
     manager.deleteProject(name)
+
+
+@pytest.fixture(scope="module")
+def refined(finished):
+    """The project with a finished 3D run of two classes, its particles and its map."""
+    from cryoralib_plugin.protocols import CryoRalibProtRefine3D
+
+    from cryoralib_plugin.scipion import outputs3d
+
+    protocol = finished.project.newProtocol(CryoRalibProtRefine3D)
+    finished.project.saveProtocol(protocol)
+    protocol.makePathsAndClean()
+    made = write_synthetic_run3d(
+        protocol.run_dir, n_classes=2, n_particles=N_PARTICLES, n_rounds=3, symmetry="C2"
+    )
+    run = outputs3d.read_run3d(protocol.run_dir)
+    poses = outputs3d.read_poses3d(run.paths.data_star(3), finished.particles)
+    particles = protocol._createSetOfParticles()
+    outputs3d.fill_particles(particles, finished.particles, poses)
+    volume = outputs3d.volume_of(run, 1)
+    protocol._defineOutputs(outputParticles=particles, outputVolume=volume)
+    protocol.setStatus("finished")
+    protocol._store()
+    finished.project.mapper.commit()
+    return SimpleNamespace(project=finished.project, protocol=protocol, run=made,
+                           particles=particles, volume=volume)  # fmt: skip
 
 
 def _write_stack(path: str, n_images: int) -> None:
