@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence
 import numpy as np
 from pwem.constants import ALIGN_2D, ALIGN_NONE, ALIGN_PROJ
 from pwem.objects import Acquisition, Coordinate, CTFModel, Particle, Transform
-from pyworkflow.object import Integer
+from pyworkflow.object import Float, Integer
 
 from cryoralib_plugin.contract import labels
 
@@ -22,6 +22,21 @@ from .set_writer import BulkWriteError, check_item
 logger = logging.getLogger(__name__)
 
 AUTOMATIC = "automatic"
+_KEPT = {
+    name: {int: Integer, float: Float}[labels.COLUMNS[name].kind]
+    for name in (
+        labels.RANDOM_SUBSET,
+        labels.OPTICS_GROUP,
+        labels.GROUP_NUMBER,
+        labels.FIGURE_OF_MERIT,
+        labels.MAX_PROBABILITY,
+        labels.ANGULAR_STD,
+        labels.SHIFT_STD,
+        labels.WEIGHT,
+    )
+}
+"""Columns that particles keep as attributes of the same name after an underscore."""
+
 _MAGNIFICATION = 50000.0
 """RELION 3.1 keeps none, but Scipion takes an acquisition without one for absent."""
 
@@ -84,7 +99,7 @@ class _Rows:
             columns.update(_standard_ctf(imported))
         columns.update(_acquisition(imported))
         columns.update(_coordinates(imported))
-        for name in (labels.RANDOM_SUBSET, labels.OPTICS_GROUP):
+        for name in _KEPT:
             if name in imported.columns:
                 columns[f"_{name}"] = imported.columns[name].tolist()
         if labels.CLASS_NUMBER in imported.columns:
@@ -92,7 +107,9 @@ class _Rows:
         self.columns = columns
         self._matrices = _matrices(imported, alignment)
         if self._matrices is not None:
-            columns[MATRIX] = matrix_texts(self._matrices)
+            posed = np.isfinite(self._matrices).all(axis=(1, 2)).tolist()
+            texts = zip(posed, matrix_texts(self._matrices))
+            columns[MATRIX] = [text if known else None for known, text in texts]
         self._pixel_size = imported.pixel_size_angst
 
     def __len__(self) -> int:
@@ -111,12 +128,15 @@ class _Rows:
         if "_coordinate._x" in self.columns:
             particle.setCoordinate(Coordinate())
         if self._matrices is not None:
-            particle.setTransform(Transform(matrix=self._matrices[row]))
+            if self.columns[MATRIX][row] is not None:
+                particle.setTransform(Transform(matrix=self._matrices[row]))
+            elif row == 0:
+                particle.setTransform(Transform())  # the set's columns are those of its first item
         for name, values in self.columns.items():
             if name == MATRIX:
                 continue
-            if name.startswith("_rln"):
-                setattr(particle, name, Integer(values[row]))
+            if name[1:] in _KEPT:
+                setattr(particle, name, _KEPT[name[1:]](values[row]))
             else:
                 particle.setAttributeValue(name, values[row])
         return particle
@@ -141,6 +161,8 @@ def _insert_rest(particles: Any, rows: _Rows) -> None:
         f"INSERT INTO Objects ({', '.join([*own, *others])}) VALUES ({marks})",
         ((*row, *constants) for row in values),
     )
+    if MATRIX in rows.columns and rows.columns[MATRIX][0] is None:
+        connection.execute(f"UPDATE Objects SET {column_of[MATRIX]} = NULL WHERE id = 1")
     connection.commit()
     particles._size.set(len(rows))
 

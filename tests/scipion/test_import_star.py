@@ -12,13 +12,16 @@ from pwem.objects import SetOfParticles
 
 import cryoralib_plugin
 from cryoralib_plugin.contract import labels
+from cryoralib_plugin.contract.results import ResultPaths
 from cryoralib_plugin.scipion import imported_set
 from cryoralib_plugin.scipion.alignment import poses_2d, poses_projection
 from cryoralib_plugin.scipion.convert import write_particles
 from cryoralib_plugin.scipion.images import bring_stacks
 from cryoralib_plugin.scipion.import_star import Imported
 from cryoralib_plugin.scipion.imported_set import fill_from_star
+from cryoralib_plugin.scipion.set_reader import MATRIX, open_reader
 from cryoralib_plugin.scipion.star import read_tables
+from cryoralib_plugin.tests.synthetic_run3d import write_run3d
 from cryoralib_plugin.tests.test_bulk_paths import (
     contents,
     in_new_folder,
@@ -110,6 +113,33 @@ class TestImportStar(unittest.TestCase):
         self.assertFalse(particles.hasCTF())
         flat = imported_set_of(Imported.read(Path("particles.star")), alignment=ALIGN_NONE)
         self.assertFalse(flat.hasAlignment())
+
+    def test_a_3d_run_is_imported_with_its_directions_and_how_sure_they_are(self):
+        write_stack("stack.mrcs", 20)
+        columns = write_run3d("run", 20)
+        imported = Imported.read(ResultPaths("run").data_star(3), image_folder=".")
+        particles = imported_set_of(imported)
+        self.assertEqual(particles.getAlignment(), ALIGN_PROJ)
+        for row, item in enumerate(particles):
+            (angles,), _ = poses_projection(np.array([item.getTransform().getMatrix()]))
+            self.assertAlmostEqual(angles[1], columns[labels.ANGLE_TILT][row], 6)
+            for name in (labels.WEIGHT, labels.ANGULAR_STD, labels.FIGURE_OF_MERIT):
+                self.assertAlmostEqual(getattr(item, f"_{name}").get(), columns[name][row], 6)
+            self.assertEqual(item._rlnRandomSubset.get(), columns[labels.RANDOM_SUBSET][row])
+
+    def test_particles_without_direction_have_none_in_the_set(self):
+        write_stack("stack.mrcs", 20)
+        write_run3d("run", 20)
+        path = ResultPaths("run").data_star(3)
+        tables = Path(path).read_text().splitlines()
+        first = next(i for i, line in enumerate(tables) if line.startswith("000001@"))
+        words = tables[first].split()
+        words[5:8] = ["nan"] * 3
+        tables[first] = " ".join(words)
+        Path(path).write_text("\n".join(tables) + "\n")
+        particles = imported_set_of(Imported.read(path, image_folder="."))
+        extent = open_reader(particles).extent(MATRIX)
+        self.assertEqual(extent.n_missing, 1)
 
     def test_bulk_and_single_inserts_give_the_same_set(self):
         fast = imported_set_of(Imported.read(self._write(OLD)))
