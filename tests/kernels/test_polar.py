@@ -31,15 +31,15 @@ def test_is_exact_on_a_plane(backend):
     plane = (0.5 * x - 0.25 * y + 3.0)[None]
     shift = np.array([[1.25, -2.5]])
     samples = backend.get(resample_polar(backend.put(plane), backend.put(shift), RINGS))[0]
-    positions = cpu.sample_positions(RINGS) + 20 - shift[0]
-    expected = 0.5 * positions[:, 0] - 0.25 * positions[:, 1] + 3.0
+    positions = cpu.sample_positions(RINGS) + 20 - np.transpose(shift)
+    expected = 0.5 * positions[0] - 0.25 * positions[1] + 3.0
     np.testing.assert_allclose(samples, expected, atol=1e-12)
 
 
 def test_compiled_loop_equals_its_source():
     rng = np.random.default_rng(0)
     image, positions = rng.normal(size=(30, 30)), cpu.sample_positions(RINGS)
-    compiled, plain = np.empty(len(positions)), np.empty(len(positions))
+    compiled, plain = np.empty(positions.shape[1]), np.empty(positions.shape[1])
     cpu.sample_image(image, 14.2, 15.7, positions, compiled)
     cpu.sample_image.py_func(image, 14.2, 15.7, positions, plain)
     np.testing.assert_array_equal(compiled, plain)

@@ -32,7 +32,7 @@ def resample_polar(images: Any, shift_px: Any, rings: RingLayout) -> Any:
         (
             xp.ascontiguousarray(images),
             xp.ascontiguousarray(shift_px, dtype=xp.float64),
-            xp.asarray(sample_positions(rings)),
+            xp.asarray(np.ascontiguousarray(sample_positions(rings).T)),
             samples,
             np.int64(images.shape[0]),
             np.int32(rings.n_samples),

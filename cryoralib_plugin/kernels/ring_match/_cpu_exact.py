@@ -9,20 +9,12 @@ from numba import njit
 from cryoralib_plugin.kernels.polar.cpu import sample_image
 
 
-@njit(cache=True, nogil=True)
-def sample_and_normalise(image, x, y, positions, weights, normalise, samples):
-    """Fill ``samples`` with the bilinear samples of an image about (x, y).
-
-    ``weights`` (n_samples,) are areas in square pixels. With ``normalise`` the samples get
-    area-weighted mean 0 and standard deviation 1; constant rings become zeros.
-    """
-    sample_image(image, x, y, positions, samples)
-    if normalise:
-        _normalise(samples, weights)
-
-
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _normalise(samples, weights):
+def normalise_samples(samples, weights):
+    """Give samples area-weighted mean 0 and standard deviation 1; constant ones become zeros.
+
+    ``weights`` (n_samples,) are areas in square pixels.
+    """
     total = mean = 0.0
     for i in range(samples.shape[0]):
         total += weights[i]
@@ -36,71 +28,70 @@ def _normalise(samples, weights):
         samples[i] = (samples[i] - mean) * scale
 
 
+@njit(cache=True, nogil=True)
+def exact_rings(image, x, y, search, samples):
+    """Fill ``samples`` with the rings about (x, y), normalised if asked for."""
+    n_samples = search.positions.shape[1]
+    sample_image(image, x, y, search.positions, samples[:n_samples])
+    if search.normalise:
+        normalise_samples(samples[:n_samples], search.weights)
+
+
+@njit(cache=True, nogil=True)
+def unroll(samples, starts, lengths, mirror, turns):
+    """Write every ring twice over, backwards about its first sample for the mirrored hand.
+
+    Any turn of the ring is then one stretch of ``turns``.
+    """
+    for ring in range(lengths.shape[0]):
+        begin, length = np.uintp(starts[ring]), np.uintp(lengths[ring])
+        once = begin + begin
+        twice = once + length
+        for n in range(length):
+            turns[once + n] = samples[begin + (length - n if mirror and n > 0 else n)]
+        for n in range(length):
+            turns[twice + n] = turns[once + n]
+
+
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _ring_product(tables, row, first, stride, samples, begin, length):
-    """Sum of a ring's samples times every ``stride``-th table entry from ``first``, around it."""
+def _inner_product(left, left_at, right, right_at, length):
     total = 0.0
-    n_angles = np.uintp(tables.shape[1])
-    table, at, sample = tables[row], np.uintp(first), np.uintp(begin)
-    if stride == 1:
-        split = n_angles - at
-        for n in range(split):
-            total += table[at + n] * samples[sample + n]
-        for n in range(at):
-            total += table[n] * samples[sample + split + n]
-    else:
-        step, mask = np.uintp(stride), n_angles - np.uintp(1)
-        for n in range(np.uintp(length)):
-            total += table[(at + n * step) & mask] * samples[sample + n]
+    x, y = np.uintp(left_at), np.uintp(right_at)
+    for n in range(np.uintp(length)):
+        total += left[x + n] * right[y + n]
     return total
 
 
 @njit(cache=True, nogil=True)
-def correlation_at(tables, starts, lengths, samples, reversed_samples, mirror, angle):
-    """Correlation of one reference (n_rings, n_angles) with the samples at one angle bin."""
-    n_angles = tables.shape[1]
-    source = reversed_samples if mirror else samples
+def correlation_at(table, n_angles, starts, lengths, turns, mirror, angle):
+    """Correlation of one reference, its table flat, with unrolled samples at one angle bin."""
     # g(-(theta + phi)) f(theta) summed over theta equals g(theta - phi) f(-theta).
     first = (n_angles - angle) % n_angles if mirror else angle
     total = 0.0
     for ring in range(lengths.shape[0]):
-        total += _ring_product(
-            tables, ring, first, n_angles // lengths[ring], source, starts[ring], lengths[ring]
-        )
+        length = lengths[ring]
+        step = n_angles // length
+        row = ring * n_angles + first % step * length
+        # Table entry m meets sample m - first // step.
+        turned = 2 * starts[ring] + (length - first // step) % length
+        total += _inner_product(table, row, turns, turned, length)
     return total
 
 
 @njit(cache=True, nogil=True)
-def reverse_rings(samples, starts, lengths, out):
-    """Fill ``out`` with every ring run backwards about its first sample."""
-    for ring in range(lengths.shape[0]):
-        begin, length = starts[ring], lengths[ring]
-        out[begin] = samples[begin]
-        for n in range(1, length):
-            out[begin + n] = samples[begin + length - n]
-
-
-@njit(cache=True, nogil=True)
-def climb(tables, starts, lengths, samples, reversed_samples, mirror, angle):
+def climb(table, n_angles, starts, lengths, turns, mirror, angle):
     """Walk from an angle bin to one that no other within three bins exceeds.
 
     Ties go to the later bin. Returns the height, the bin, and the offset of the maximum from
     that bin by the 7-point parabola (SPARX ``prb1d``), in bins.
     """
-    n_angles = tables.shape[1]
     window, known = np.empty(7), np.zeros(7, np.bool_)
     for _ in range(n_angles):
         highest = 0
         for i in range(7):
             if not known[i]:
                 window[i] = correlation_at(
-                    tables,
-                    starts,
-                    lengths,
-                    samples,
-                    reversed_samples,
-                    mirror,
-                    (angle + i - 3) % n_angles,
+                    table, n_angles, starts, lengths, turns, mirror, (angle + i - 3) % n_angles
                 )
                 known[i] = True
             if window[i] >= window[highest]:

@@ -10,47 +10,48 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from cryoralib_plugin.kernels._lanes import load, spread, store
 
-@njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
+
+@njit(cache=True, nogil=True)
 def multiply(left, left_at, depth, right, right_at, out, out_at, rows, columns):
     """Write the product of (rows, depth) and (depth, columns) matrices in flat float32 arrays.
 
-    The matrices are contiguous and begin at ``left_at``, ``right_at`` and ``out_at``. Two rows
-    and four terms at a time are as many operands as sixteen vector registers hold.
+    The matrices are contiguous and begin at ``left_at``, ``right_at`` and ``out_at``; there are at
+    least 8 columns. Four rows of sixteen columns are as many sums as keep the processor's
+    multipliers busy; the last blocks overlap those before them and write the same numbers again.
     """
-    width = np.uintp(columns)
-    one, two, three = np.uintp(1), np.uintp(2), np.uintp(3)
-    for row in range(0, rows - 1, 2):
-        first = np.uintp(out_at + row * columns)
-        second = first + width
-        x = np.uintp(left_at + row * depth)
-        y = x + np.uintp(depth)
-        for i in range(width):
-            out[first + i] = np.float32(0.0)
-            out[second + i] = np.float32(0.0)
-        b = np.uintp(right_at)
-        for _ in range(depth // 4):
-            x0, x1, x2, x3 = left[x], left[x + one], left[x + two], left[x + three]
-            y0, y1, y2, y3 = left[y], left[y + one], left[y + two], left[y + three]
-            b1, b2, b3 = b + width, b + width + width, b + width + width + width
-            for i in range(width):
-                v0, v1, v2, v3 = right[b + i], right[b1 + i], right[b2 + i], right[b3 + i]
-                out[first + i] += x0 * v0 + x1 * v1 + x2 * v2 + x3 * v3
-                out[second + i] += y0 * v0 + y1 * v1 + y2 * v2 + y3 * v3
-            x, y, b = x + np.uintp(4), y + np.uintp(4), b3 + width
-        for _ in range(depth % 4):
-            x0, y0 = left[x], left[y]
-            for i in range(width):
-                out[first + i] += x0 * right[b + i]
-                out[second + i] += y0 * right[b + i]
-            x, y, b = x + one, y + one, b + width
-    if rows % 2:
-        last = np.uintp(out_at + (rows - 1) * columns)
-        x, b = np.uintp(left_at + (rows - 1) * depth), np.uintp(right_at)
-        for i in range(width):
-            out[last + i] = np.float32(0.0)
-        for _ in range(depth):
-            x0 = left[x]
-            for i in range(width):
-                out[last + i] += x0 * right[b + i]
-            x, b = x + one, b + width
+    width, terms = np.uintp(columns), np.uintp(depth)
+    apart = np.uintp(min(8, columns - 8))
+    for column in range(0, columns, 16):
+        at = np.uintp(max(0, min(column, columns - 16)))
+        for row in range(0, rows, 4):
+            row0 = max(0, min(row, rows - 4))
+            row1, row2 = min(row0 + 1, rows - 1), min(row0 + 2, rows - 1)
+            row3 = min(row0 + 3, rows - 1)
+            x0, x1 = np.uintp(left_at + row0 * depth), np.uintp(left_at + row1 * depth)
+            x2, x3 = np.uintp(left_at + row2 * depth), np.uintp(left_at + row3 * depth)
+            b = np.uintp(right_at) + at
+            u0 = u1 = u2 = u3 = v0 = v1 = v2 = v3 = spread(np.float32(0.0))
+            for k in range(terms):
+                u, v = load(right, b), load(right, b + apart)
+                b += width
+                x = spread(left[x0 + k])
+                u0, v0 = u0 + x * u, v0 + x * v
+                x = spread(left[x1 + k])
+                u1, v1 = u1 + x * u, v1 + x * v
+                x = spread(left[x2 + k])
+                u2, v2 = u2 + x * u, v2 + x * v
+                x = spread(left[x3 + k])
+                u3, v3 = u3 + x * u, v3 + x * v
+            to = np.uintp(out_at) + at
+            to0, to1 = to + np.uintp(row0) * width, to + np.uintp(row1) * width
+            to2, to3 = to + np.uintp(row2) * width, to + np.uintp(row3) * width
+            store(out, to0, u0)
+            store(out, to1, u1)
+            store(out, to2, u2)
+            store(out, to3, u3)
+            store(out, to0 + apart, v0)
+            store(out, to1 + apart, v1)
+            store(out, to2 + apart, v2)
+            store(out, to3 + apart, v3)

@@ -5,7 +5,11 @@ Lanes, the innermost axis everywhere, are the shifts. Shifts by whole pixels sha
 weights of a sample, so the samples of all of them cost little more than one; a copy of the image
 in which every pixel is followed by its neighbours in x makes them contiguous. The DFT of a ring of
 length L is four real matrix products of a quarter of its size: samples at n, L - n, L/2 - n and
-L/2 + n are added and subtracted first (the even-odd foldings of a real DFT).
+L/2 + n (a quad) are added and subtracted first (the even-odd foldings of a real DFT).
+
+Lanes are read and written eight at a time. Where their number is no multiple of eight, what is
+written beyond them is overwritten by what belongs there: every array is filled in ascending order
+and has room for eight numbers behind its end.
 
 The loops index flat arrays with unsigned offsets: slices would cost reference counts, and signed
 indices a test for negative ones, in the innermost loops.
@@ -17,6 +21,7 @@ import numpy as np
 from numba import njit
 
 from cryoralib_plugin.geometry.rings import RingLayout
+from cryoralib_plugin.kernels._lanes import N_LANES, load, spread, store
 
 
 def dft_matrices(length: int, n_harmonics: int) -> tuple[np.ndarray, ...]:
@@ -37,137 +42,155 @@ def dft_matrices(length: int, n_harmonics: int) -> tuple[np.ndarray, ...]:
     )
 
 
-def quarter_positions(rings: RingLayout) -> np.ndarray:
-    """Return (sum of L/4 + 1, 2) float64 x, y of the first quarter of every ring, pixels."""
-    return np.concatenate(
-        [
-            radius * rings.unit_circle(int(length))[: length // 4 + 1]
-            for radius, length in zip(rings.radii_px, rings.lengths)
-        ]
-    )
+def quarter_positions(rings: RingLayout, first: int, count: int) -> np.ndarray:
+    """Return (2, L/4 + 1, count) float64 x, y of the first quarter of some rings, pixels."""
+    length = int(rings.lengths[first])
+    circle = rings.unit_circle(length)[: length // 4 + 1].T
+    return circle[:, :, None] * rings.radii_px[first : first + count]
 
 
 @njit(cache=True, nogil=True)
-def expand_columns(image, side, width, out, to):
-    """Write ``out[to + x * side * width + y * width + i] = image[y, x + i]`` for all i < width."""
-    at = np.uintp(to)
-    one = np.uintp(1)
-    for x in range(side - width):
-        for y in range(side):
-            source = np.uintp(y * side + x)
-            for _ in range(width):
-                out[at] = image[source]
-                at += one
-                source += one
+def expand_columns(image, side, width, columns, rows, out, to):
+    """Write ``out[to + x * side * width + y * width + i] = image[y, x + i]`` for all i < width.
+
+    ``columns`` and ``rows`` are the first x and y and those behind the last.
+    """
+    step, line = np.uintp(width), np.uintp(side)
+    for x in range(columns[0], columns[1]):
+        at = np.uintp(to + (x * side + rows[0]) * width)
+        source = np.uintp(rows[0] * side + x)
+        for _ in range(rows[0], rows[1]):
+            for i in range(np.uintp(0), step, np.uintp(N_LANES)):
+                store(out, at + i, load(image, source + i))
+            at += step
+            source += line
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "nsz"}, forceinline=True)
-def _sample_lanes(expanded, at, column_stride, width, n_lanes, dx, dy, out, to):
-    """Fill ``n_lanes`` values of ``out`` with the image ``dx``, ``dy`` beyond the pixel ``at``."""
-    ex, ey = np.float32(1.0) - dx, np.float32(1.0) - dy
-    left_top, right_top, left_bottom, right_bottom = ex * ey, dx * ey, ex * dy, dx * dy
-    right = at + column_stride
-    below, across = at + width, right + width
-    for lane in range(n_lanes):
-        out[to + lane] = (
-            expanded[at + lane] * left_top
-            + expanded[right + lane] * right_top
-            + expanded[below + lane] * left_bottom
-            + expanded[across + lane] * right_bottom
-        )
+@njit(cache=True, nogil=True)
+def _place_samples(centre, offsets, sign, stride, places, near, far):
+    """Pixel (times ``stride``) and bilinear weights, along one axis, of samples about a centre.
+
+    The samples lie ``sign * offsets`` away; ``near`` is the weight of the pixel, ``far`` that of
+    the next.
+    """
+    for i in range(offsets.shape[0]):
+        position = centre + sign * offsets[i]
+        pixel = np.int32(position)
+        share = np.float32(position - pixel)
+        places[i] = pixel * np.int32(stride)
+        near[i] = np.float32(1.0) - share
+        far[i] = share
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "nsz"}, forceinline=True)
-def _fold(four, n_lanes, folded, cos_even, form_stride, squares, square):
-    """Fold the samples at n, L - n, L/2 - n, L/2 + n and add up their squares, lane by lane."""
-    two = n_lanes + n_lanes
-    three = two + n_lanes
-    cos_odd = cos_even + form_stride
-    sin_even = cos_odd + form_stride
-    sin_odd = sin_even + form_stride
-    for lane in range(n_lanes):
-        a, b, c, d = four[lane], four[n_lanes + lane], four[two + lane], four[three + lane]
-        near, far, near_odd, far_odd = a + b, c + d, a - b, c - d
-        folded[cos_even + lane] = near + far
-        folded[cos_odd + lane] = near - far
-        folded[sin_even + lane] = near_odd - far_odd
-        folded[sin_odd + lane] = near_odd + far_odd
-        squares[square + lane] += a * a + b * b + c * c + d * d
+@njit(cache=True, nogil=True, forceinline=True)
+def _sample(expanded, at, across, down, left, right, top, bottom):
+    """Bilinear values of eight lanes from their four pixels and the weights along the axes."""
+    upper = left * load(expanded, at) + right * load(expanded, at + across)
+    lower = left * load(expanded, at + down) + right * load(expanded, at + across + down)
+    return top * upper + bottom * lower
 
 
 @njit(cache=True, nogil=True)
 def fold_rings(
-    expanded, side, x, y, quarter, n_rings, n_lanes, tiles, fractions, four, folded, squares
+    expanded, side, x, y, runs, run, n_lanes, places, shares, folded, columns, form_stride, squares
 ):
-    """Sample and fold some rings of one length.
+    """Sample and fold a run of rings about (x, y).
 
-    ``quarter`` (n_rings * (L/4 + 1), 2) are sample positions about (x, y); ``folded``, flat
-    (4, L/4 + 1, n_rings, n_lanes) float32, receives the foldings and ``squares``, flat
-    (n_rings, n_lanes) float32, the sums of squared samples.
+    ``folded`` receives four foldings, ``form_stride`` apart, of (L/4 + 1, ``columns``), columns
+    (n_rings, n_lanes); ``squares``, flat (n_rings, padded lanes), the sums of squared samples.
     """
-    n_quarter = quarter.shape[0] // n_rings
-    form_stride = np.uintp(n_quarter * n_rings * n_lanes)
-    squares[: n_rings * n_lanes] = 0.0
-    for tile in range(tiles.shape[0]):
-        width, corner = np.uintp(tiles[tile, 2]), np.uintp(tiles[tile, 5])
-        stride, count = np.uintp(side) * width, width * np.uintp(tiles[tile, 3])
-        two, three = count + count, count + count + count
+    tiles, fractions, quarter = runs.tiles, runs.fractions, runs.quarter
+    n_rings, n_quarter = runs.counts[run], runs.lengths[run] // 4 + 1
+    quarter_at = runs.quarter_starts[run]
+    n_tiles, n_quads = tiles.shape[0], n_rings * n_quarter
+    for tile in range(n_tiles):
         cx, cy = x + fractions[tile, 0] + tiles[tile, 0], y + fractions[tile, 1] + tiles[tile, 1]
-        for ring in range(n_rings):
-            for n in range(n_quarter):
-                # The four samples share two columns and two rows.
-                px, py = quarter[ring * n_quarter + n, 0], quarter[ring * n_quarter + n, 1]
-                column, other_column = np.uintp(cx + px), np.uintp(cx - px)
-                row, other_row = np.uintp(cy + py), np.uintp(cy - py)
-                dx, other_dx = np.float32(cx + px - column), np.float32(cx - px - other_column)
-                dy, other_dy = np.float32(cy + py - row), np.float32(cy - py - other_row)
-                right, left = corner + column * stride, corner + other_column * stride
-                low, high = row * width, other_row * width
-                if n == 0 or n == n_quarter - 1:
-                    # The first sample and the one opposite have no mirror partners, the
-                    # quarter-circle sample and its partner no opposite ones: they count as zero.
-                    four[count : 4 * count] = 0.0
-                _sample_lanes(
-                    expanded, right + low, stride, width, count, dx, dy, four, np.uintp(0)
-                )
-                if n > 0:
-                    _sample_lanes(
-                        expanded, left + low, stride, width, count, other_dx, dy, four, count
-                    )
-                if n < n_quarter - 1:
-                    _sample_lanes(
-                        expanded, right + high, stride, width, count, dx, other_dy, four, two
-                    )
-                if 0 < n < n_quarter - 1:
-                    _sample_lanes(
-                        expanded, left + high, stride, width, count, other_dx, other_dy, four, three
-                    )
-                _fold(
-                    four,
-                    count,
-                    folded,
-                    np.uintp((n * n_rings + ring) * n_lanes + tiles[tile, 4]),
-                    form_stride,
-                    squares,
-                    np.uintp(ring * n_lanes + tiles[tile, 4]),
-                )
+        to = 4 * tile * n_quads
+        for axis in range(2):
+            centre, stride = (cx, side) if axis == 0 else (cy, 1)
+            at = quarter_at + axis * n_quads
+            for sign in (1.0, -1.0):
+                middle, end = 2 * to + n_quads, 2 * to + 2 * n_quads
+                near, far = shares[2 * to : middle], shares[middle:end]
+                _place_samples(
+                    centre, quarter[at : at + n_quads], sign, stride, places[to : to + n_quads],
+                    near, far,
+                )  # fmt: skip
+                # The first sample and the one opposite have no mirror partners, the quarter-circle
+                # sample and its partner no opposite ones: they count as zero.
+                if sign < 0.0:
+                    none = slice(0, n_rings) if axis == 0 else slice(n_quads - n_rings, n_quads)
+                    near[none] = 0.0
+                    far[none] = 0.0
+                to += n_quads
+    padded = squares.shape[0] // n_rings
+    squares[:] = 0.0
+    cos_even, cos_odd = np.uintp(0), np.uintp(form_stride)
+    sin_even, sin_odd = np.uintp(2 * form_stride), np.uintp(3 * form_stride)
+    line, eight = np.uintp(n_quads), np.uintp(N_LANES)
+    lanes, begin, ring = np.uintp(n_lanes), np.uintp(0), 0
+    for quad in range(n_quads):
+        for tile in range(n_tiles):
+            width, corner = np.uintp(tiles[tile, 2]), np.uintp(tiles[tile, 5])
+            across, down = np.uintp(side) * width, width
+            count = width * np.uintp(tiles[tile, 3])
+            p = np.uintp(4 * tile * n_quads + quad)
+            right, left = np.uintp(places[p]), np.uintp(places[p + line])
+            low, high = np.uintp(places[p + line + line]), np.uintp(places[p + line + line + line])
+            s = p + np.uintp(4 * tile * n_quads)
+            right0, right1 = spread(shares[s]), spread(shares[s + line])
+            s += line + line
+            left0, left1 = spread(shares[s]), spread(shares[s + line])
+            s += line + line
+            low0, low1 = spread(shares[s]), spread(shares[s + line])
+            s += line + line
+            high0, high1 = spread(shares[s]), spread(shares[s + line])
+            a_at, b_at = corner + (right + low) * width, corner + (left + low) * width
+            c_at, d_at = corner + (right + high) * width, corner + (left + high) * width
+            to = begin + np.uintp(tiles[tile, 4])
+            square = np.uintp(ring * padded + tiles[tile, 6])
+            for i in range(np.uintp(0), count, eight):
+                a = _sample(expanded, a_at + i, across, down, right0, right1, low0, low1)
+                b = _sample(expanded, b_at + i, across, down, left0, left1, low0, low1)
+                c = _sample(expanded, c_at + i, across, down, right0, right1, high0, high1)
+                d = _sample(expanded, d_at + i, across, down, left0, left1, high0, high1)
+                near, far, near_odd, far_odd = a + b, c + d, a - b, c - d
+                store(folded, cos_even + to + i, near + far)
+                store(folded, cos_odd + to + i, near - far)
+                store(folded, sin_even + to + i, near_odd - far_odd)
+                store(folded, sin_odd + to + i, near_odd + far_odd)
+                total = load(squares, square + i) + a * a + b * b + c * c + d * d
+                store(squares, square + i, total)
+        begin += lanes
+        ring += 1
+        if ring == n_rings:
+            ring = 0
+            begin += np.uintp(columns - n_rings * n_lanes)
 
 
 @njit(cache=True, nogil=True)
 def scatter_harmonics(
-    product, n_rows, n_rings, parity, part, first_of_group, first_ring, starts, n_lanes, spectra
-):
-    """Copy one DFT product, flat (n_rows, n_rings, n_lanes), to the per-harmonic operands.
+    product, columns, n_rows, n_rings, parity, part, first_of_group, first_ring, starts, n_lanes,
+    spectra,
+):  # fmt: skip
+    """Copy one DFT product, flat (n_rows, columns), columns (n_rings, n_lanes), to the operands.
 
-    Row i is harmonic ``2 i + parity``; ring r of harmonic k goes to
-    ``spectra[starts[k] + (r - first_ring[k]) * 2 n_lanes + part * n_lanes]``.
+    Row i is harmonic ``2 i + parity``; lanes of block b, ring r of harmonic k go to
+    ``spectra[b * starts[-1] + starts[k] + (r - first_ring[k]) * 16 + part * 8]``.
     """
+    block_stride, lanes = np.uintp(starts[starts.shape[0] - 1]), np.uintp(n_lanes)
+    eight, sixteen = np.uintp(N_LANES), np.uintp(2 * N_LANES)
     for i in range(n_rows):
         k = 2 * i + parity
-        for ring in range(max(0, first_ring[k] - first_of_group), n_rings):
-            to = np.uintp(
-                starts[k] + (first_of_group + ring - first_ring[k]) * 2 * n_lanes + part * n_lanes
-            )
-            source = np.uintp((i * n_rings + ring) * n_lanes)
-            for lane in range(np.uintp(n_lanes)):
-                spectra[to + lane] = product[source + lane]
+        skipped = max(0, first_ring[k] - first_of_group)
+        to = np.uintp(
+            starts[k] + (first_of_group + skipped - first_ring[k]) * 2 * N_LANES + part * N_LANES
+        )
+        source = np.uintp(i * columns + skipped * n_lanes)
+        for _ in range(skipped, n_rings):
+            block = to
+            for lane in range(np.uintp(0), lanes, eight):
+                store(spectra, block, load(product, source + lane))
+                block += block_stride
+            to += sixteen
+            source += lanes

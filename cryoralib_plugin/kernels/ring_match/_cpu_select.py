@@ -8,7 +8,10 @@ import math
 import numpy as np
 from numba import njit
 
-from ._cpu_exact import climb, reverse_rings, sample_and_normalise
+from cryoralib_plugin.kernels._lanes import N_LANES
+
+from ._cpu_exact import climb, exact_rings, unroll
+from ._cpu_product import multiply
 
 
 @njit(cache=True, nogil=True)
@@ -21,46 +24,55 @@ def settled(score):
 
 
 @njit(cache=True, nogil=True)
-def _angle_curve(given, reference, spectra, n_lanes, lane, mirror, curve):
-    """Fill ``curve`` (n_angles,) with the fast pass's correlation of one candidate."""
+def _angle_curve(given, reference, spectra, lane, mirror, work):
+    """Fill the start of flat ``work`` with the fast pass's correlation of one candidate.
+
+    Returns a view of it, (n_angles,).
+    """
     n_harmonics, n_rings = given.first_ring.shape[0], given.tables.shape[1]
-    real, imaginary = np.empty(n_harmonics, np.float32), np.empty(n_harmonics, np.float32)
+    n_even, n_odd = given.cos_even.shape[1], given.cos_odd.shape[1]
+    block = lane // N_LANES * given.particle_starts[-1] + lane % N_LANES
+    n_angles = given.tables.shape[2]
+    # Real parts of even and odd harmonics, then imaginary ones.
+    parts = work[n_angles : n_angles + 2 * n_harmonics]
     for k in range(n_harmonics):
         depth = n_rings - given.first_ring[k]
-        left = given.starts[k] + 2 * reference * depth
+        at = np.uintp(given.starts[k] + 2 * reference * depth)
+        right = np.uintp(block + given.particle_starts[k])
         a = b = c = d = np.float32(0.0)
-        for ring in range(depth):
-            right = given.particle_starts[k] + ring * 2 * n_lanes + lane
-            ref_real = given.spectra[left + ring]
-            ref_imaginary = given.spectra[left + depth + ring]
-            part_real, part_imaginary = spectra[right], spectra[right + n_lanes]
+        for _ in range(depth):
+            ref_real, ref_imaginary = given.spectra[at], given.spectra[at + np.uintp(depth)]
+            part_real, part_imaginary = spectra[right], spectra[right + np.uintp(N_LANES)]
             a += ref_real * part_real
             b += ref_imaginary * part_imaginary
             c += ref_real * part_imaginary
             d += ref_imaginary * part_real
-        real[k] = a - b if mirror else a + b
-        imaginary[k] = -(c + d) if mirror else d - c
-    cos_even, cos_odd, sin_even, sin_odd = (
-        given.cos_even, given.cos_odd, given.sin_even, given.sin_odd,
-    )  # fmt: skip
-    quarter = cos_even.shape[0] - 1
-    n_angles = 4 * quarter
+            at += np.uintp(1)
+            right += np.uintp(2 * N_LANES)
+        place = k // 2 if k % 2 == 0 else n_even + k // 2
+        parts[place] = a - b if mirror else a + b
+        parts[n_harmonics + place] = -(c + d) if mirror else d - c
+    quarter = n_angles // 4
+    columns = -(-(quarter + 1) // N_LANES) * N_LANES
+    sums = work[n_angles + 2 * n_harmonics :]
+    matrix = part = 0
+    for form in range(4):
+        depth = n_even if form % 2 == 0 else n_odd
+        multiply(parts, part, depth, given.curve_matrices, matrix, sums, form * columns, 1, columns)
+        matrix += depth * columns
+        part += depth
     for j in range(quarter + 1):
-        ce = co = se = so = np.float32(0.0)
-        for i in range(cos_even.shape[1]):
-            ce += cos_even[j, i] * real[2 * i]
-            se += sin_even[j, i] * imaginary[2 * i]
-        for i in range(cos_odd.shape[1]):
-            co += cos_odd[j, i] * real[2 * i + 1]
-            so += sin_odd[j, i] * imaginary[2 * i + 1]
-        curve[j] = ce + co - se - so
-        curve[(n_angles - j) % n_angles] = ce + co + se + so
-        curve[2 * quarter - j] = ce - co + se - so
-        curve[2 * quarter + j] = ce - co - se + so
+        ce, co = sums[j], sums[columns + j]
+        se, so = sums[2 * columns + j], sums[3 * columns + j]
+        work[j] = ce + co - se - so
+        work[(n_angles - j) % n_angles] = ce + co + se + so
+        work[2 * quarter - j] = ce - co + se - so
+        work[2 * quarter + j] = ce - co - se + so
+    return work[:n_angles]
 
 
 @njit(cache=True, nogil=True)
-def _best_angle(tables, starts, lengths, samples, reversed_samples, mirror, curve, threshold):
+def _best_angle(table, starts, lengths, turns, mirror, curve, threshold):
     """Highest exact peak among the curve's local maxima above a threshold: score, bin, offset."""
     best, best_angle, best_offset = -np.inf, -1, 0.0
     n_angles = curve.shape[0]
@@ -68,9 +80,7 @@ def _best_angle(tables, starts, lengths, samples, reversed_samples, mirror, curv
         # Of a plateau its last bin; a constant curve has one too.
         falls = j == n_angles - 1 or curve[j] > curve[j + 1]
         if curve[j] >= threshold and curve[j] >= curve[j - 1] and falls:
-            score, angle, offset = climb(
-                tables, starts, lengths, samples, reversed_samples, mirror, j
-            )
+            score, angle, offset = climb(table, n_angles, starts, lengths, turns, mirror, j)
             if score > best or (score == best and angle > best_angle):
                 best, best_angle, best_offset = score, angle, offset
     return best, best_angle, best_offset
@@ -92,35 +102,41 @@ def select_best(image, shift, first, last, tolerance, search, given, work, threa
     The thread's normalised peak heights are wrong by at most ``tolerance``. ``result`` receives
     reference, psi (degrees), shift x, shift y (pixels), mirror, score.
     """
-    heights, deviations, spectra = (
-        work.heights[thread],
-        work.deviations[thread],
-        work.spectra[thread],
-    )
-    samples, reversed_samples = work.samples[thread, 0], work.samples[thread, 1]
-    curve = work.curve[thread]
+    heights, highest = work.heights[thread], work.highest[thread]
+    deviations, spectra = work.deviations[thread], work.spectra[thread]
+    samples, turns = work.samples[thread], work.turns[thread]
     starts, lengths, tables = search.starts, search.lengths, given.tables
+    n_rings, n_angles = tables.shape[1], tables.shape[2]
     n_lanes, centre = search.lane_of_shift.shape[0], image.shape[0] // 2
-    threshold = heights[first:last].max() - 2.0 * tolerance
+    n_padded = -(-n_lanes // N_LANES) * N_LANES
+    top = highest[first:last].max()
+    threshold = top - np.float32(2.0 * tolerance)
     best, best_shift, best_angle, best_offset = -np.inf, -1, 0, 0.0
     best_reference, best_mirror = first, False
     for i in range(n_lanes):
         lane = search.lane_of_shift[i]
-        sampled = False
+        sampled, unrolled = False, -1
         for k in range(first, last):
-            if max(heights[k, lane], heights[k, n_lanes + lane]) < threshold:
+            if highest[k] < threshold:
+                continue
+            row = k * 2 * n_padded + lane
+            if max(heights[row], heights[row + n_padded]) < threshold:
                 continue
             if not sampled:
                 x, y = centre - shift[0] - search.grid[i, 0], centre - shift[1] - search.grid[i, 1]
-                _exact_rings(image, x, y, search, samples, reversed_samples)
+                exact_rings(image, x, y, search, samples)
                 sampled = True
+            table = tables[k].reshape(n_rings * n_angles)
             score, angle, offset, mirror = -np.inf, -1, 0.0, False
             for hand in range(2):
-                if heights[k, hand * n_lanes + lane] < threshold:
+                if heights[row + hand * n_padded] < threshold:
                     continue
-                _angle_curve(given, k, spectra, n_lanes, lane, hand == 1, curve)
+                if unrolled != hand:
+                    unroll(samples, starts, lengths, hand == 1, turns)
+                    unrolled = hand
+                curve = _angle_curve(given, k, spectra, lane, hand == 1, work.curve[thread])
                 value, at, fraction = _best_angle(
-                    tables[k], starts, lengths, samples, reversed_samples, hand == 1, curve,
+                    table, starts, lengths, turns, hand == 1, curve,
                     (threshold - tolerance) * deviations[lane],
                 )  # fmt: skip
                 if settled(value) > settled(score):
@@ -132,34 +148,25 @@ def select_best(image, shift, first, last, tolerance, search, given, work, threa
         best_shift = n_lanes // 2
     x, y = shift[0] + search.grid[best_shift, 0], shift[1] + search.grid[best_shift, 1]
     if search.refine and best_angle >= 0:
-        row = (
-            heights[best_reference, n_lanes:] if best_mirror else heights[best_reference, :n_lanes]
-        )
-        dx, dy = (
-            _offset_along(0, best_shift, row, search),
-            _offset_along(1, best_shift, row, search),
-        )
-        _exact_rings(image, centre - x - dx, centre - y - dy, search, samples, reversed_samples)
+        row = best_reference * 2 * n_padded + (n_padded if best_mirror else 0)
+        around = heights[row : row + n_padded]
+        dx = _offset_along(0, best_shift, around, search)
+        dy = _offset_along(1, best_shift, around, search)
+        exact_rings(image, centre - x - dx, centre - y - dy, search, samples)
+        unroll(samples, starts, lengths, best_mirror, turns)
         score, angle, offset = climb(
-            tables[best_reference], starts, lengths, samples, reversed_samples, best_mirror,
-            best_angle,
+            tables[best_reference].reshape(n_rings * n_angles), n_angles, starts, lengths, turns,
+            best_mirror, best_angle,
         )  # fmt: skip
         # A parabola through noise may point downhill: the grid position is then the better one.
         if score > best:
             best, best_angle, best_offset = score, angle, offset
             x, y = x + dx, y + dy
     result[0] = best_reference
-    result[1] = (-360.0 * (best_angle + best_offset) / tables.shape[2]) % 360.0
+    result[1] = (-360.0 * (best_angle + best_offset) / n_angles) % 360.0
     result[2], result[3] = x, y
     result[4] = 1.0 if best_mirror else 0.0
     result[5] = best
-
-
-@njit(cache=True, nogil=True)
-def _exact_rings(image, x, y, search, samples, reversed_samples):
-    """Fill the float64 rings about (x, y), forwards and backwards."""
-    sample_and_normalise(image, x, y, search.positions, search.weights, search.normalise, samples)
-    reverse_rings(samples, search.starts, search.lengths, reversed_samples)
 
 
 @njit(cache=True, nogil=True)

@@ -26,6 +26,7 @@ class DeviceTables:
     positions32, positions64 : (n_samples,) complex, x + i y of all ring samples, pixels.
     areas32, areas64 : (n_samples,) area that each sample stands for, square pixels.
     ring_of_sample, bin_of_sample : (n_samples,) int32, ring, and angle bin of the longest ring.
+    step_bits : (n_rings,) int32, log2(n_angles / L).
     radii : (n_rings,) float32, pixels.
     turns : by ring length, (length,) complex64 ``exp(2 pi i j / length)``.
     first_ring : (n_harmonics,) int32, as in ReferenceRings.
@@ -38,6 +39,7 @@ class DeviceTables:
     areas64: Any
     ring_of_sample: Any
     bin_of_sample: Any
+    step_bits: Any
     radii: Any
     turns: dict[int, Any]
     first_ring: Any
@@ -60,7 +62,7 @@ class DeviceTables:
                 f"on a GPU the outer radius must be at most 325 px, but it is "
                 f"{rings.outer_radius_px} px: downsample the particles or use the CPU backend"
             )
-        positions = sample_positions(rings) @ np.array([1.0, 1.0j])
+        positions = np.array([1.0, 1.0j]) @ sample_positions(rings)
         areas = np.repeat(rings.sample_weights, rings.lengths)
         bins = np.concatenate(
             [np.arange(length) * (rings.n_angles // length) for length in rings.lengths]
@@ -74,6 +76,7 @@ class DeviceTables:
                 np.repeat(np.arange(rings.n_rings), rings.lengths), dtype=np.int32
             ),
             bin_of_sample=xp.asarray(bins, dtype=np.int32),
+            step_bits=xp.asarray(np.log2(rings.n_angles // rings.lengths), dtype=np.int32),
             radii=xp.asarray(rings.radii_px, dtype=np.float32),
             turns={
                 int(length): xp.asarray(

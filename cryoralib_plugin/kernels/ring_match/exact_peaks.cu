@@ -7,22 +7,28 @@
 // other within three bins exceeds, in float64 with the whole spectrum. One block a start.
 
 // Correlation of the reference at one angle bin with the samples: straight samples meet the table
-// forwards, mirrored ones backwards.
+// forwards, mirrored ones backwards. The angles that the samples of a ring meet together lie side by
+// side in the table.
 __device__ inline double correlation_at(
     const double* __restrict__ table, const double* __restrict__ samples,
-    const int* __restrict__ ring_of_sample, const int* __restrict__ bin_of_sample, int n_samples,
-    int n_angles, bool mirror, int angle, double* room) {
+    const int* __restrict__ ring_of_sample, const int* __restrict__ bin_of_sample,
+    const int* __restrict__ step_bits, int n_samples, int n_angles, bool mirror, int angle,
+    double* room) {
     double sum = 0.0;
     for (int i = threadIdx.x; i < n_samples; i += blockDim.x) {
         const int bin = angle + bin_of_sample[i];
         const int at = (mirror ? -bin : bin) & (n_angles - 1);
-        sum += table[ring_of_sample[i] * n_angles + at] * samples[i];
+        const int ring = ring_of_sample[i];
+        const int bits = step_bits[ring];
+        const int place = ((at & ((1 << bits) - 1)) * (n_angles >> bits)) + (at >> bits);
+        sum += table[ring * n_angles + place] * samples[i];
     }
     return block_sum<double>(sum, room);
 }
 
 // positions (n_samples, 2) and areas (n_samples,) of the ring samples; bin_of_sample: the angle bin
-// of each sample, n * n_angles / L. tables (n_references, n_rings, n_angles): area-weighted references.
+// of each sample, n * n_angles / L; step_bits: log2(n_angles / L) of each ring. tables
+// (n_references, n_rings, n_angles): area-weighted references, laid out as ReferenceRings says.
 // scratch (gridDim.x, n_samples). Results: height, angle bin and offset of the maximum from the bin by
 // the 7-point parabola (SPARX prb1d); equal heights go to the later bin.
 __global__ void exact_peaks(
@@ -31,9 +37,9 @@ __global__ void exact_peaks(
     const bool* __restrict__ mirrored, const int* __restrict__ angles,
     const double2* __restrict__ positions, const double* __restrict__ areas,
     const int* __restrict__ ring_of_sample, const int* __restrict__ bin_of_sample,
-    const double* __restrict__ tables, double* __restrict__ scratch, double* __restrict__ heights,
-    int* __restrict__ bins, double* __restrict__ offsets, int n_samples, int n_rings, int n_angles,
-    int box, int normalise) {
+    const int* __restrict__ step_bits, const double* __restrict__ tables,
+    double* __restrict__ scratch, double* __restrict__ heights, int* __restrict__ bins,
+    double* __restrict__ offsets, int n_samples, int n_rings, int n_angles, int box, int normalise) {
     __shared__ double room[128];
     const long long start = blockIdx.x;
     const float* image = images + particles[start] * box * box;
@@ -71,8 +77,8 @@ __global__ void exact_peaks(
         for (int i = 0; i < 7; ++i) {
             if (!known[i])
                 window[i] = correlation_at(
-                    table, samples, ring_of_sample, bin_of_sample, n_samples, n_angles, mirror,
-                    angle + i - 3, room);
+                    table, samples, ring_of_sample, bin_of_sample, step_bits, n_samples,
+                    n_angles, mirror, angle + i - 3, room);
             if (window[i] >= window[highest]) highest = i;
             constant = constant && window[i] == window[0];
         }

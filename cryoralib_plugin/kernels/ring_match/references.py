@@ -30,7 +30,9 @@ class ReferenceRings:
     first_ring : (n_harmonics,) int64, the innermost ring that carries harmonic k.
     starts : (n_harmonics,) int64, where the matrix of harmonic k begins in ``spectra``.
     tables : (n_references, n_rings, n_angles) float64, area-weighted rings interpolated
-        trigonometrically to the angles of the longest ring.
+        trigonometrically to the angles of the longest ring. The angles that the samples of a ring
+        of length L meet together lie side by side: with ``step = n_angles / L``, angle bin j is at
+        ``(j % step) * L + j // step``.
     height_error : float, largest error to expect of a peak height for a particle of unit norm.
     """
 
@@ -83,7 +85,9 @@ def build_references(samples: np.ndarray, rings: RingLayout) -> ReferenceRings:
             spectrum[:, half] *= 0.5
         spectrum *= weight / length
         weighted[:, i, : half + 1] = spectrum
-        tables[:, i] = np.fft.irfft(spectrum, n_angles, axis=1) * n_angles
+        fine = np.fft.irfft(spectrum, n_angles, axis=1) * n_angles
+        by_step = fine.reshape(n_references, length, n_angles // length).swapaxes(1, 2)
+        tables[:, i] = by_step.reshape(n_references, n_angles)
     first_ring, lost, norm = _cut_harmonics(energy)
     del energy  # as large as the spectra are with many references
     # One sample stands for at most sample_weights square pixels of independent noise.
