@@ -16,12 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
-from . import __version__
+from . import __version__, _engines
 from ._arguments import read_config
 from ._machine import keep_compiled_kernels, launched, notice_of_first_use, share_cores
 from .contract._codec import nearest, to_json
 from .contract._param import ConfigError
-from .contract.plan import GIB, MEMORY_SHARE, forecast, workload_of
+from .contract.plan import GIB, MEMORY_SHARE
 from .contract.results import FAILED, FINISHED, RUNNING, ResultPaths
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def _overview() -> str:
         "usage: python -m cryoralib_plugin PROGRAM [options]",
         "       mpirun -n 4 python -m mpi4py -m cryoralib_plugin PROGRAM [options]",
         "",
-        *(f"  {name:<10} {program.description}" for name, program in PROGRAMS.items()),
+        *(f"  {name:<11} {program.description}" for name, program in PROGRAMS.items()),
         "",
         "python -m cryoralib_plugin PROGRAM --help lists a program's options.",
     ]
@@ -94,30 +94,43 @@ def _overview() -> str:
 def _multireference(words: List[str], session: Session) -> int:
     from .contract.align2d import MultireferenceConfig
 
-    return _align2d(MultireferenceConfig, words, session)
+    return _on_particles(MultireferenceConfig, words, session, _engines.align2d)
 
 
 def _reference_free(words: List[str], session: Session) -> int:
     from .contract.align2d import ReferenceFreeConfig
 
-    return _align2d(ReferenceFreeConfig, words, session)
+    return _on_particles(ReferenceFreeConfig, words, session, _engines.align2d)
 
 
-def _align2d(config_class: Any, words: List[str], session: Session) -> int:
+def _refine3d(words: List[str], session: Session) -> int:
+    from .contract.refine3d import Refine3DConfig
+
+    return _on_particles(Refine3DConfig, words, session, _engines.refinement)
+
+
+def _reconstruct(words: List[str], session: Session) -> int:
+    from .contract.reconstruct import ReconstructConfig
+
+    return _on_particles(ReconstructConfig, words, session, _engines.reconstruction)
+
+
+def _on_particles(
+    config_class: Any, words: List[str], session: Session, load: Callable[[], _engines.Engine]
+) -> int:
+    """Open ranks, run directory, device and particles; then run the program."""
     description = PROGRAMS[config_class.program].description
     config: Any = read_config(config_class, description, words)
     threads = share_cores(config.compute.threads)
     comm = session.comm = _open_ranks(config.compute.expected_ranks)
     _log_to_screen(comm)
 
-    from .align2d import run
-    from .align2d.checks import check_input, preprocessing_of
     from .io.memory_limit import free_memory_bytes
-    from .io.run_files import RunFiles
     from .kernels.device import open_device
     from .particles.opening import open_particles
 
-    files = RunFiles(ResultPaths(config.files.output_dir))
+    engine = load()
+    files = engine.files(ResultPaths(config.files.output_dir))
     if comm.is_root:
         _take_directory(files, config)
     # Whatever goes wrong from here on is told in status.json, which Scipion reads.
@@ -130,50 +143,36 @@ def _align2d(config_class: Any, words: List[str], session: Session) -> int:
         config,
         comm,
         memory,
-        check=partial(check_input, config),
-        preprocessing=partial(preprocessing_of, config),
+        check=partial(engine.check, config),
+        preprocessing=partial(engine.prepare, config),
     )
-    plan = forecast(
-        workload_of(
-            config,
-            n_particles=len(table),
-            image_box_px=source.raw_box_size_px,
-            n_classes=_number_of_classes(config, table),
-            n_ranks=comm.size,
-            threads=threads,
-            backend=device.kind,
-            memory_bytes=int(memory),
-            device_bytes=device.free_bytes() if device.kind == "cuda" else 0,
-        )
+    plan = engine.plan(
+        config,
+        table,
+        source,
+        n_ranks=comm.size,
+        threads=threads,
+        backend=device.kind,
+        memory_bytes=int(memory),
+        device_bytes=device.free_bytes() if device.kind == "cuda" else 0,
     )
     logger.info(
         "cryoralib %s, %s of %d particles on %d rank(s), %s: %s",
         __version__, config.program, len(table), comm.size, device.name, plan.in_words,
     )  # fmt: skip
-    notice = notice_of_first_use("ring_match") if device.kind == "cpu" else ""
+    notice = notice_of_first_use(engine.kernels) if device.kind == "cpu" else ""
     if notice:
         logger.info(notice)
     # The result does not depend on the batch, so the record of the run keeps what was asked for.
     compute = replace(compute, batch_size=plan.batch_size)
     try:
-        run(replace(config, compute=compute), table, source, device, comm, files)
+        engine.run(replace(config, compute=compute), table, source, device, comm, files)
     finally:
         source.close()
     if comm.is_root:
         logger.info("finished; the results are in %s", files.paths.run_dir)
         files.write_status(FINISHED, iteration=files.paths.last_iteration() or 0)
     return 0
-
-
-def _number_of_classes(config: Any, table: Any) -> Optional[int]:
-    """Classes of a run where its input decides them; None where the configuration does."""
-    if getattr(config.files, "references_file", ""):
-        from .io.stack import read_stack_header
-
-        return int(read_stack_header(Path(config.files.references_file)).n_images)
-    if getattr(config.files, "within_classes", False):
-        return len(set(table.class_numbers.tolist()) - {0})
-    return None
 
 
 def _simulate(words: List[str], session: Session) -> int:
@@ -203,6 +202,36 @@ def _report(words: List[str], session: Session) -> int:
     return 0
 
 
+def _convert(words: List[str], session: Session) -> int:
+    usage = (
+        "usage: python -m cryoralib_plugin convert IN OUT [PIXEL_SIZE_ANGST]\n"
+        "IN and OUT are RELION STAR or THUNDER .thu files; IN may be a stack"
+    )
+    if words in (["-h"], ["--help"]):
+        sys.stdout.write(usage + "\n")
+        return 0
+    if len(words) not in (2, 3):
+        raise ConfigError(usage)
+    _log_to_screen(None)
+    from .particles.convert import convert_particles
+
+    pixel_size = _positive(words[2], "PIXEL_SIZE_ANGST") if len(words) == 3 else 0.0
+    convert_particles(words[0], words[1], pixel_size_angst=pixel_size)
+    logger.info("written: %s", words[1])
+    return 0
+
+
+def _positive(text: str, name: str) -> float:
+    """The number in a text, which must be above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.0 < number < float("inf"):
+        raise ConfigError(f"{name} must be a number above 0, not {text!r}")
+    return number
+
+
 def _doctor(words: List[str], session: Session) -> int:
     from .doctor import main as doctor
 
@@ -228,8 +257,11 @@ def _scipion(words: List[str], session: Session) -> int:
 PROGRAMS: Dict[str, Program] = {
     "mra": Program("multi-reference alignment: particles into class averages", _multireference),
     "rfa": Program("reference-free alignment of particles to their average", _reference_free),
+    "refine3d": Program("particle-filter refinement and classification in 3D", _refine3d),
+    "reconstruct": Program("a map from particles whose poses are known", _reconstruct),
     "simulate": Program("particles of known truth, for tests and demonstrations", _simulate),
     "report": Program("pictures and an HTML page of a run: report RUN_DIR", _report),
+    "convert": Program("particle files between RELION and THUNDER: convert IN OUT", _convert),
     "doctor": Program("check this installation and say what mends it", _doctor),
     "demo": Program("simulate, then run a whole Scipion project: demo --output DIR", _demo),
     "scipion": Program("start Scipion with this Python: scipion [project NAME]", _scipion),

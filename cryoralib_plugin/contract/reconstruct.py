@@ -3,14 +3,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import ClassVar, List
 
 from cryoralib_plugin.contract._param import ConfigError, param
 from cryoralib_plugin.contract.compute import Compute
 from cryoralib_plugin.contract.preprocess import Preprocess
-from cryoralib_plugin.contract.reconstruction import Gridding, MaskOfMap
-from cryoralib_plugin.contract.refine3d import mask_problems
+from cryoralib_plugin.contract.reconstruction import (
+    Gridding,
+    MapMask,
+    MaskOfMap,
+    Reconstruction,
+)
+from cryoralib_plugin.contract.refine3d import (
+    Reference,
+    Refine3DConfig,
+    Refine3DFiles,
+    Stages,
+    mask_problems,
+)
 from cryoralib_plugin.contract.symmetry import parse_symmetry
 
 
@@ -35,6 +46,12 @@ class ReconstructFiles:
         unit="A",
         minimum=0.0,
         maximum=100.0,
+    )
+    points_file: str = param(
+        "",
+        label="Support points",
+        help="File run_itNNN_cloud.h5 of a refinement whose particle file this is: particles then "
+        "enter at all their likely poses in place of the best one.",
     )
     mask_file: str = param(
         "",
@@ -105,3 +122,28 @@ class ReconstructConfig:
         except ConfigError as error:
             found.insert(0, str(error))
         return found
+
+
+def as_refinement(config: ReconstructConfig) -> Refine3DConfig:
+    """Return the refinement whose last round, without a search, is this reconstruction."""
+    files, known = config.files, config.reference
+    return Refine3DConfig(
+        files=Refine3DFiles(
+            particles_file=files.particles_file,
+            pixel_size_angst=files.pixel_size_angst,
+            mask_file=files.mask_file,
+            output_dir=files.output_dir,
+        ),
+        reference=Reference(symmetry=known.symmetry, start_from_poses=True),
+        stages=Stages(
+            global_search=False,
+            highest_resolution_angst=known.highest_resolution_angst,
+            resolution_fsc=known.resolution_fsc,
+        ),
+        mask=MapMask(**asdict(config.mask), flatten_solvent=False),
+        reconstruction=Reconstruction(
+            **asdict(config.reconstruction), join_halves_angst=0.0, join_halves_fsc=1.0
+        ),
+        preprocess=config.preprocess,
+        compute=config.compute,
+    )

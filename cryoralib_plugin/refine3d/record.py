@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cryoralib_plugin.contract import labels
+from cryoralib_plugin.contract.reconstruct import ReconstructConfig
 from cryoralib_plugin.geometry.rotations import angle_between
 from cryoralib_plugin.io.round_files import Checkpoint3D
 from cryoralib_plugin.particles.quarantine import NO_WEIGHT, gathered_items, quarantine_frame
@@ -89,6 +90,33 @@ def write_round(
         )
     )
     return row
+
+
+def write_reconstruction(task: Task, results: Any, state: Refine3DState, maps: RoundMaps) -> None:
+    """Write maps from known poses as a round of their own; every rank must call this.
+
+    There is nothing to continue from: no references, no support points.
+    """
+    write_quarantine(task, results)
+    if not task.comm.is_root:
+        return
+    known = task.table.poses3d()[2]
+    given = replace(Outcome.none(len(known), task.n_classes), usable=known)
+    nothing = replace(given, usable=np.zeros(len(known), dtype=bool))
+    results.write_metrics(metrics_row(task, state, maps, nothing, np.zeros(0)))
+    results.write_round(
+        Checkpoint3D(
+            iteration=state.iteration,
+            pixel_size_angst=task.pixel_size_angst,
+            blocks=task.table.blocks(),
+            unfiltered_halves=maps.unfiltered_halves,
+            merged=maps.merged,
+            masks=maps.masks,
+            fsc=fsc_frame(task, state, maps),
+            noise=noise_frame(state),
+            model={**model_of(task, state, maps, given), "program": ReconstructConfig.program},
+        )
+    )
 
 
 def members_of(record: Any, left_out: Tuple[str, ...] = ()) -> Dict[str, Any]:

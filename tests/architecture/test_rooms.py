@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "doctor": {"_machine", "contract", "system_packages"},
     "_arguments": {"contract"},
     "_machine": set(),
+    "_engines": FOUNDATION | {"particles", "align2d", "refine3d"},
     "scipion": {"contract"},
     "protocols": {"contract", "scipion"},
     "viewers": {"contract", "scipion", "figures", "protocols"},

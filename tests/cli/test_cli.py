@@ -19,10 +19,18 @@ from cryoralib_plugin.contract.align2d import (
     MultireferenceFiles,
     ReferenceFreeConfig,
 )
+from cryoralib_plugin.contract.reconstruct import ReconstructConfig
+from cryoralib_plugin.contract.refine3d import Refine3DConfig
 from cryoralib_plugin.contract.simulate import SimulateConfig
 from cryoralib_plugin.scipion import demo
 
-PROGRAMS = {"mra": MultireferenceConfig, "rfa": ReferenceFreeConfig, "simulate": SimulateConfig}
+PROGRAMS = {
+    "mra": MultireferenceConfig,
+    "rfa": ReferenceFreeConfig,
+    "refine3d": Refine3DConfig,
+    "reconstruct": ReconstructConfig,
+    "simulate": SimulateConfig,
+}
 
 
 def refusal(capsys, *words):
