@@ -133,6 +133,25 @@ class TestValidation(ProjectTest):
         errors = self.new("CryoRalibProtImportStar", starFile="bad.star").validate()
         self.assertIn("gone.mrcs", " ".join(errors))
 
+    def test_particles_of_a_given_map_are_simulated(self):
+        small = {"nParticles": 8, "boxSizePx": 24, "pixelSizeAngst": 6.0, "blobSigmaAngst": 6.0}
+        small["objectDiameterAngst"] = 100.0
+        first = self.run_to_end(self.new("CryoRalibProtSimulateParticles", **small))
+        again = self.new(
+            "CryoRalibProtSimulateParticles",
+            {"inputVolume": (first, "outputVolume")},
+            **{**small, "boxSizePx": 20, "objectDiameterAngst": 5000.0},
+        )
+        self.assertEqual(again.validate(), [])
+        again = self.run_to_end(again)
+        self.assertTrue(again.isFinished(), again.getErrorMessage())
+        self.assertEqual(again.outputParticles.getDim(), (20, 20, 1))
+        self.assertEqual(again.outputVolume.getDim(), (20, 20, 20))
+        alone = self.new(
+            "CryoRalibProtSimulateParticles", {"secondVolume": (first, "outputVolume")}
+        )
+        self.assertIn("map_file is not", " ".join(alone.validate()))
+
     def test_simulation_is_checked_as_a_whole(self):
         errors = self.new("CryoRalibProtSimulateParticles", boxSizePx=16).validate()
         self.assertIn("enlarge box_size_px", " ".join(errors))
