@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Ellipse
 from matplotlib.patheffects import withStroke
 
-from cryoralib_plugin.geometry.rotations import multiply, to_rotation_vectors, view_directions
+from cryoralib_plugin.geometry.rotations import to_matrices, to_rotation_vectors
 from cryoralib_plugin.geometry.symmetry import symmetry_operators
 
 from .style import SMALL_SIZE, VERMILION
@@ -114,13 +114,12 @@ def asymmetric_unit(symmetry: str, directions: np.ndarray) -> np.ndarray:
     ----------
     directions : (..., 3) float, x y z, unit
     """
-    operators = symmetry_operators(symmetry)
-    seed = _seed(symmetry)
-    mates = _mates(seed, operators)
+    matrices = to_matrices(symmetry_operators(symmetry))
+    mates = matrices @ _seed(symmetry, matrices)
     return np.asarray((directions @ mates.T).argmax(axis=-1) == 0)
 
 
-def _seed(symmetry: str) -> np.ndarray:
+def _seed(symmetry: str, matrices: np.ndarray) -> np.ndarray:
     """A direction in general position whose asymmetric unit a reader recognises."""
     family = symmetry.strip().upper()[0]
     if family == "C":
@@ -128,26 +127,15 @@ def _seed(symmetry: str) -> np.ndarray:
     if family == "D":
         # A wedge of the upper half: rot within half a turn over the fold, tilt up to 90 degrees.
         return np.array([0.5**0.5, 0.0, 0.5**0.5])
-    operators = symmetry_operators(symmetry)
-    i = np.arange(2000)
-    height = 1.0 - (i + 0.5) / 1000.0
-    azimuth = i * np.pi * (3.0 - 5.0**0.5)
+    place = np.arange(2000)
+    height = 1.0 - (place + 0.5) / 1000.0
+    azimuth = place * np.pi * (3.0 - 5.0**0.5)
     radius = np.sqrt(1.0 - height**2)
     tried = np.stack([radius * np.cos(azimuth), radius * np.sin(azimuth), height], axis=-1)
-    nearest = np.array([(_mates(one, operators)[1:] @ one).max() for one in tried])
+    nearest = np.einsum("ni,oij,nj->on", tried, matrices[1:], tried).max(axis=0)
     # Of its mates, which are as good, the one nearest to the middle of the upper half of the map.
-    mates = _mates(tried[nearest.argmin()], operators)
+    mates = matrices @ tried[nearest.argmin()]
     return np.asarray(mates[(mates @ np.array([0.8, 0.0, 0.6])).argmax()])
-
-
-def _mates(direction: np.ndarray, operators: np.ndarray) -> np.ndarray:
-    """(order, 3), the direction under every operator of the group, itself first."""
-    pole = np.array([0.0, 0.0, 1.0])
-    turn = np.cross(pole, direction)
-    towards = np.array([1.0 + pole @ direction, *turn])
-    if np.linalg.norm(towards) < 1e-6:
-        towards = np.array([0.0, 1.0, 0.0, 0.0])
-    return np.asarray(view_directions(multiply(operators, towards / np.linalg.norm(towards))))
 
 
 def symmetry_axes(symmetry: str) -> list[tuple[np.ndarray, int]]:

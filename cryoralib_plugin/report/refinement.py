@@ -121,7 +121,7 @@ def _orientations(report: RoundReport, numbers: List[int]) -> List[Drawn]:
 
 def _particles(report: RoundReport) -> List[Drawn]:
     particles = report.results.particles
-    if particles is None:
+    if particles is None or not figures.has_certainty(particles):
         return []
     drawn: List[Drawn] = [
         (
