@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from enum import Enum
 
+import pyworkflow.protocol.params as params
 from pwem.objects import SetOfFSCs, Volume
 from pwem.protocols import ProtReconstruct3D
 from pyworkflow import BETA
+from pyworkflow.protocol.constants import LEVEL_ADVANCED
 
 from cryoralib_plugin.contract._param import ConfigError
 from cryoralib_plugin.contract.reconstruct import ReconstructConfig
+from cryoralib_plugin.contract.results import ResultPaths
 from cryoralib_plugin.scipion import outputs3d, refine3d_forecasts, summary3d
 from cryoralib_plugin.scipion.refine3d_protocol import Map3DProtocol
 
@@ -19,7 +22,8 @@ class CryoRalibProtReconstruct(Map3DProtocol, ProtReconstruct3D):
     """Makes a map and its half maps from particles whose projection directions are known.
 
     Directions of any program serve: nothing is searched. Where particles carry half sets the
-    halves stay as they are.
+    halves stay as they are. Particles of a refinement of this plugin can enter the map at all
+    their likely directions in place of the best one.
 
     Results: the map with its half maps, and the Fourier shell correlation. Analyze Results shows
     slices, directions, and how well the directions sample Fourier space.
@@ -41,7 +45,29 @@ class CryoRalibProtReconstruct(Map3DProtocol, ProtReconstruct3D):
             "hasCTF and hasAlignmentProj",
             "Their projection directions may be RELION's, cryoSPARC's or any other program's.",
         )
+        form.addParam(
+            "inputRefinement",
+            params.PointerParam,
+            pointerClass="CryoRalibProtRefine3D",
+            allowsNull=True,
+            expertLevel=LEVEL_ADVANCED,
+            label="Their refinement (optional)",
+            help="The 3D refinement that these particles are an output of, or a subset of one: "
+            "they then enter at all their likely directions, weighted, and not at the best only.",
+        )
         self._add_parameters(form)
+
+    def files(self):
+        points = self._support_points()
+        return {**super().files(), **({} if points is None else {"points_file": str(points)})}
+
+    def _support_points(self):
+        """The file of the refinement's support points, if a refinement is given."""
+        refinement = self.inputRefinement.get()
+        if refinement is None:
+            return None
+        paths = ResultPaths(refinement.run_dir)
+        return paths.cloud_h5(paths.last_iteration() or 0)
 
     def createOutputStep(self, identity, digest):
         """Make Scipion's map and curves."""
@@ -54,7 +80,14 @@ class CryoRalibProtReconstruct(Map3DProtocol, ProtReconstruct3D):
         return False  # it is one pass over the particles
 
     def _problems(self, config):
-        return refine3d_forecasts.reconstruction_problems(self, config)
+        found = refine3d_forecasts.reconstruction_problems(self, config)
+        points = self._support_points()
+        if points is not None and not points.is_file():
+            found.append(
+                f"The refinement has no support points: {points} does not exist. Leave it out; "
+                "particles then enter at their best direction."
+            )
+        return found
 
     def _warnings(self):
         try:

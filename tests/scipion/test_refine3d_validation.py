@@ -10,11 +10,13 @@ import mrcfile
 import numpy as np
 from pwem.objects import SetOfParticles, Volume, VolumeMask
 
+from cryoralib_plugin.contract.results import ResultPaths
 from cryoralib_plugin.scipion import hardware
 from cryoralib_plugin.scipion.alignment import matrices_projection, matrix_texts
 from cryoralib_plugin.scipion.hardware import Hardware
 from cryoralib_plugin.scipion.star import read_tables
 from cryoralib_plugin.tests.scipion_project import BOX, ProjectTest
+from cryoralib_plugin.tests.synthetic_run3d import write_run3d
 from cryoralib_plugin.tests.synthetic_set import PIXEL_SIZE_ANGST
 from cryoralib_plugin.wizards import POINT_GROUPS, diameter_angst
 
@@ -227,6 +229,16 @@ class TestRefine3DValidation(ProjectTest):
         self.assertEqual(form().validate(), [])
         self.assertEqual(form()._warnings(), [])
         self.assertRefused("Finest detail (1 Å)", form(highestResolutionAngst=1.0))
+        refinement = self._form()
+        self.proj.saveProtocol(refinement)
+        protocol = form()
+        protocol.inputRefinement.set(refinement)
+        self.assertRefused("The refinement has no support points", protocol)
+        paths = ResultPaths(refinement.run_dir)
+        write_run3d(paths.run_dir, N_PARTICLES)
+        paths.cloud_h5(3).touch()
+        self.assertEqual(protocol.validate(), [])
+        self.assertEqual(protocol.config().files.points_file, str(paths.cloud_h5(3)))
         self._change("_transform._matrix", None, "id <= 5")
         self.assertIn("5 of 40 particles have no pose: they are left", form()._warnings()[0])
         self._change("_rlnRandomSubset", 1)
