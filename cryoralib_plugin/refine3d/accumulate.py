@@ -46,15 +46,14 @@ class Insertion:
     device : where the particles are.
     symmetry : (order, 3, 3) float64 on the host.
     cutoff_px : radius of the comparison, for the scores.
-    grade_scale_deg : (2,) float64
-        Angular spread of a particle of weight 1, by half; not finite: all weigh the same.
+    mean_score : (2,) float64, score of a particle of weight 1, by half; NaN: all weigh the same.
     """
 
     sums: RoundSums
     device: Device
     symmetry: np.ndarray
     cutoff_px: int
-    grade_scale_deg: np.ndarray
+    mean_score: np.ndarray
 
 
 def accumulate(
@@ -153,10 +152,11 @@ def _outcome(
     expected = expected * data.ctf(factor[:, None])[:, 0]
     amplitude = _add_noise(data, expected, usable, half, group, insertion)
     angular_std = xp.sqrt((angular**2).mean(axis=1))
-    scale = float(insertion.grade_scale_deg[half])
     grade = xp.ones(n)
-    if np.isfinite(scale):
-        grade = xp.clip(scale / xp.exp(xp.log(angular).mean(axis=1)), *GRADE_RANGE)
+    if np.isfinite(insertion.mean_score[half]):
+        # Least squares gives an image of amplitude a the weight a. How uncertain its pose is need
+        # not be counted too: it enters at all its likely views.
+        grade = xp.clip(amplitude / float(insertion.mean_score[half]), *GRADE_RANGE)
     return Outcome(
         rotations=to_host(rotation),
         shift_px=to_host(shift),

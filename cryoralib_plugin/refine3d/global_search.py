@@ -127,11 +127,12 @@ def global_search(
     search : shared settings.
     """
     xp = namespace_of(data.spectra)
+    ids = data.ids
     rotations, shift_px = _candidates(data, volume, scan_set, search)
     step_deg, step_px = 0.5 * scan_set.step_deg, 0.5 * scan_set.step_px
     found = None
     for phase in range(_CLOSING_IN):
-        rotations, shift_px = _moved(data.ids, rotations, shift_px, step_deg, step_px, phase, search)
+        rotations, shift_px = _moved(ids, rotations, shift_px, step_deg, step_px, phase, search)
         flat = xp.zeros(rotations.shape[:2])
         points = Points(
             rotations,
@@ -142,7 +143,7 @@ def global_search(
             xp.zeros((len(data), 1)),
         )
         found = scored(data, volume, points)
-        rotations, shift_px = _resampled(found, phase, data.ids, search)
+        rotations, shift_px = _resampled(found, phase, ids, search)
         step_deg, step_px = 0.5 * step_deg, 0.5 * step_px
     start = _around_the_best(found, before, step_deg, scan_set)
     fresh, n_phases = local_search(data, volume, start, search)

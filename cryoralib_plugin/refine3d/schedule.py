@@ -124,9 +124,9 @@ def limits(
     return Limits(first, min(last, max(first, round(side / needed) + 1)), last, max(1, lowest))
 
 
-def first_stage(stages: Stages, poses_known: bool) -> str:
-    """Return the stage a run begins with."""
-    return _following(stages, "" if stages.global_search and not poses_known else GLOBAL) or LOCAL
+def first_stage(stages: Stages, all_known: bool) -> str:
+    """Return the stage a run begins with: a global one unless every particle has a pose."""
+    return (_following(stages, GLOBAL) or GLOBAL) if all_known else GLOBAL
 
 
 def next_step(
@@ -165,6 +165,9 @@ def _grown(last: Passed, limit: Limits, margin_px: int) -> int:
 def _at_rest(stages: Stages, limit: Limits, passed: Tuple[Passed, ...], cutoff: int) -> bool:
     """Return whether the stage of the last round has nothing more to give."""
     last = passed[-1]
+    if last.stage == GLOBAL and not stages.global_search:
+        # It only looked for particles that came without a pose.
+        return True
     rounds: List[Passed] = []
     for one in reversed(passed):
         if one.stage != last.stage:

@@ -33,9 +33,8 @@ class Refine3DState:
         it where the run asks for that.
     history : (n_rounds, 4) int64, what the schedule remembers of every round so far
         Number of the stage, cut-off, last shell that lets the cut-off grow, last resolved shell.
-    grade_scale_deg : (2,) float64
-        Geometric mean of the particles' angular spreads, by half: that of a particle which counts
-        once in the map. Infinite before there is any.
+    mean_score : (2,) float64, of the particles of each half: a particle of that score counts once
+        in the map. Not a number before there is any.
     """
 
     iteration: int
@@ -46,7 +45,7 @@ class Refine3DState:
     class_shares: np.ndarray
     fsc: np.ndarray
     history: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.int64))
-    grade_scale_deg: np.ndarray = field(default_factory=lambda: np.full(2, np.inf))
+    mean_score: np.ndarray = field(default_factory=lambda: np.full(2, np.nan))
 
     @property
     def n_classes(self) -> int:

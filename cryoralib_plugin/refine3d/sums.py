@@ -43,12 +43,13 @@ class NoiseSums:
 
 @dataclass(frozen=True)
 class RoundSums:
-    """All sums of a round, on the host.
+    """All sums of a round.
 
     Attributes
     ----------
     slices : for each class and half; data are ``weight conj(phase) C X / sigma^2``, weights are
-        ``weight C^2 / sigma^2``, entered with every operator of the symmetry.
+        ``weight C^2 / sigma^2``, entered with every operator of the symmetry. They are on the
+        device while particles enter; all else is on the host.
     noise : of the residuals.
     class_mass : (n_classes,) int64, sums of the particles' probabilities of each class, in units
         of POWER_UNIT.
@@ -57,6 +58,11 @@ class RoundSums:
     slices: Tuple[Tuple[SliceSums, SliceSums], ...]
     noise: NoiseSums
     class_mass: np.ndarray
+
+    def on_host(self, device: Any) -> RoundSums:
+        """Return the sums with those of the slices brought to the host."""
+        halves = tuple(tuple(device.to_host(half) for half in halves) for halves in self.slices)
+        return replace(self, slices=halves)
 
     def total(self, comm: Any) -> RoundSums:
         """Return the sums over all ranks, on every rank."""

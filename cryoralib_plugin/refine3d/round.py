@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One round: every particle is compared with the references and enters the sums."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional, Tuple
+
+import numpy as np
+
+from cryoralib_plugin.fourier.band import FourierBand
+from cryoralib_plugin.fourier.volume import FourierVolume, fourier_volume
+from cryoralib_plugin.geometry.rotations import to_matrices
+from cryoralib_plugin.kernels.backproject import SliceSums
+
+from .accumulate import Insertion, accumulate
+from .cloud import PoseCloud
+from .expectation import Outcome, expectation, remembered
+from .global_search import ScanSet, make_scan_set
+from .local_search import Search
+from .schedule import Step
+from .state import DEFOCUS, GLOBAL, Refine3DState
+from .sums import NoiseSums, RoundSums
+from .task import Task
+
+_SCORE_UNIT = 2.0**24
+
+
+def compare_and_sum(
+    task: Task,
+    state: Refine3DState,
+    step: Step,
+    cloud: PoseCloud,
+    on_batch: Callable[[int], Any],
+) -> Tuple[RoundSums, Outcome]:
+    """Return this rank's sums of a round and what it says about its particles.
+
+    Parameters
+    ----------
+    task : particles of this rank.
+    state : of the round before: references and noise.
+    step : the round.
+    cloud : of this rank's particles; changed in place.
+    on_batch : called with the number of particles just done.
+    """
+    config = task.config
+    search = Search(
+        config.filter, config.compute.random_seed, step.iteration, step.stage == DEFOCUS
+    )
+    scan_set = _scan_set(task, step, search)
+    band = FourierBand.between(task.box_size_px, 0, step.reconstruct_px)
+    sums = empty_sums(task, state, band)
+    insertion = Insertion(
+        sums,
+        task.device,
+        to_matrices(task.operators),
+        step.cutoff_px,
+        state.mean_score if config.filter.grading else np.full(2, np.nan),
+    )
+    outcome = Outcome.none(len(task.rows), task.n_classes)
+    for half in (0, 1):
+        volumes = spectra_of(task, state.references[:, half], step.reconstruct_px)
+        for chosen, data in task.batches(half, state.noise_power[half], band):
+            clouds = task.device.to_device(cloud[chosen])
+            found = expectation(
+                data.within(task.limits.lowest_px, step.cutoff_px),
+                volumes,
+                clouds,
+                state.class_shares,
+                search,
+                scan_set,
+            )
+            part = accumulate(data, volumes, found, half, task.group[chosen], search, insertion)
+            outcome.put(chosen, part)
+            cloud.put(
+                chosen, task.device.to_host(remembered(found, data.ids, clouds, search))
+            )
+            on_batch(len(chosen))
+    return sums.on_host(task.device), outcome
+
+
+def spectra_of(
+    task: Task, references: np.ndarray, max_radius_px: int
+) -> Tuple[FourierVolume, ...]:
+    """Return the spectra of maps (n_classes, N, N, N) on the device."""
+    padding = task.config.reconstruction.padding_factor
+    return tuple(
+        fourier_volume(
+            task.device.to_device(one), max_radius_px=max_radius_px, padding=padding
+        )
+        for one in references
+    )
+
+
+def empty_sums(task: Task, state: Refine3DState, band: FourierBand) -> RoundSums:
+    """Return sums of nothing on the device; their units come from the noise, as on all ranks."""
+    known = state.noise_power[state.noise_power > 0.0]
+    weight = 1.0 / float(np.median(known))
+
+    def slices() -> SliceSums:
+        return SliceSums.zeros(
+            band,
+            task.device,
+            padding=task.config.reconstruction.padding_factor,
+            data_magnitude=weight**0.5,
+            weight_magnitude=weight,
+        )
+
+    return RoundSums(
+        tuple((slices(), slices()) for _ in range(task.n_classes)),
+        NoiseSums.zeros(task.n_groups, task.box_size_px),
+        np.zeros(task.n_classes, np.int64),
+    )
+
+
+def mean_score(outcome: Outcome, half: np.ndarray, comm: Any) -> np.ndarray:
+    """Return the mean score of each half, (2,) float64; NaN where there is none above 0.
+
+    Scores are summed as integers, so that the number of ranks makes no difference.
+    """
+    sums = np.zeros((2, 2), np.int64)
+    for number in (0, 1):
+        scores = outcome.score[outcome.usable & (half == number)]
+        sums[number] = [np.rint(scores * _SCORE_UNIT).astype(np.int64).sum(), len(scores)]
+    sums = comm.sum(sums)
+    mean = sums[:, 0] / _SCORE_UNIT / np.maximum(sums[:, 1], 1)
+    return np.where(mean > 0.0, mean, np.nan)
+
+
+def _scan_set(task: Task, step: Step, search: Search) -> Optional[ScanSet]:
+    if step.stage != GLOBAL:
+        return None
+    made = make_scan_set(
+        search,
+        box_size_px=task.box_size_px,
+        diameter_px=task.diameter_angst / task.pixel_size_angst,
+        cutoff_px=step.cutoff_px,
+        lowest_px=task.limits.lowest_px,
+        operators=task.operators,
+    )
+    return task.device.to_device(made)
