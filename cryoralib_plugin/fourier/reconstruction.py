@@ -12,17 +12,11 @@ from cryoralib_plugin.arrays import namespace_of
 from .shells import grid_shells, shell_means
 from .volume import FourierVolume, grid_radius, map_of
 
-LOWEST_RELATIVE_WEIGHT = 2e-2
-"""A weight is never below this part of its shell's mean.
-
-RELION's floor is 1e-3. It leaves single grid points of 7,000 times the median power of their shell
-where 400 views of pure noise reach 0.45 of the box; this one leaves some hundreds.
-"""
 FSC_RANGE = (1e-3, 0.999)
 """Correlations beyond are taken as these: neither no signal nor no noise is ever certain."""
 
 
-def floored(weights: Any, padding: int, lowest: float = LOWEST_RELATIVE_WEIGHT) -> Any:
+def floored(weights: Any, padding: int, lowest: float) -> Any:
     """Return weights that are nowhere below a part of their shell's mean.
 
     A grid point that a single slice has touched near a zero of its CTF would otherwise receive
@@ -32,7 +26,9 @@ def floored(weights: Any, padding: int, lowest: float = LOWEST_RELATIVE_WEIGHT) 
     ----------
     weights : (2 m + 1, 2 m + 1, m + 1) float32, not negative, completed at x = 0.
     padding : of the grid.
-    lowest : part of the mean over all points of the shell.
+    lowest : part of the mean over all points of the shell. RELION's floor is 1e-3: it leaves
+        single grid points of 7,000 times the median power of their shell where 400 views of pure
+        noise reach 0.45 of the box. 2e-2 leaves some hundreds.
     """
     xp = namespace_of(weights)
     shells = grid_shells(weights.shape[2] - 1, padding, xp)

@@ -37,7 +37,7 @@ def sums():
     views = Views(rotations, np.arange(n), np.ones(n, np.float32))
     backproject(inserted, spectra, np.ones(spectra.shape, np.float32), views, band)
     data, weights = completed(inserted)
-    return volume, data, floored(weights, 2)
+    return volume, data, floored(weights, 2, 0.02)
 
 
 def test_the_kernel_is_the_modified_kaiser_bessel():

@@ -6,10 +6,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cryoralib_plugin.contract.reconstruction import Reconstruction
 from cryoralib_plugin.fourier.band import FourierBand, band_spectra, band_values, shift_phases
 from cryoralib_plugin.fourier.fsc import fsc
 from cryoralib_plugin.fourier.reconstruction import (
-    LOWEST_RELATIVE_WEIGHT,
     divided,
     even_weights,
     floored,
@@ -25,6 +25,7 @@ from tests.reference.fourier_grid import random_rotations
 from tests.reference.gaussian_map import blobs
 
 BOX = 48
+LOWEST = Reconstruction().weight_floor
 
 
 def _transfer(n, box, seed, low_angst=8000.0, high_angst=20000.0):
@@ -51,7 +52,7 @@ def _inserted(images, rotations, shift_px, *, radius, ctf=None, symmetry=None):
 
 def _map(images, rotations, shift_px, **options):
     data, weights = _inserted(images, rotations, shift_px, **options)
-    return reconstruct(data, floored(weights, data.padding))
+    return reconstruct(data, floored(weights, data.padding, LOWEST))
 
 
 def _views(n, seed, **options):
@@ -141,7 +142,7 @@ def test_symmetric_insertion_stands_for_the_missing_views():
 def test_the_map_of_a_half_spectrum_is_real():
     _, images, rotations, shift = _views(40, 6)
     data, weights = _inserted(images, rotations, shift, radius=15)
-    spectrum = divided(data, floored(weights, 2))
+    spectrum = divided(data, floored(weights, 2, LOWEST))
     cube = np.zeros((2 * BOX,) * 3, complex)
     places = np.arange(-30, 31) % (2 * BOX)
     cube[np.ix_(places, places, places)] = _whole(spectrum.values)
@@ -171,9 +172,9 @@ def test_pure_noise_leaves_no_spikes(radius):
         views = Views(random_rotations(400, seed), np.arange(400), np.ones(400, np.float32))
         backproject(sums, noise[..., 0] * ctf, ctf**2, views, band)
         data, weights = completed(sums)
-        safe = floored(weights, 2)
+        safe = floored(weights, 2, LOWEST)
         means = shell_means(weights, used)
-        lowest = 0.99 * LOWEST_RELATIVE_WEIGHT
+        lowest = 0.99 * LOWEST
         assert (safe[inside] >= lowest * means[used[inside]]).all() and lowest > 1e-3
         power = np.abs(divided(data, safe).values) ** 2
         for shell in range(3, radius):
@@ -189,8 +190,8 @@ def test_pure_noise_leaves_no_spikes(radius):
 def test_the_floor_lifts_only_what_is_below_it():
     weights = np.ones((9, 9, 5), np.float32)
     weights[0, 4, 0] = 1e-9
-    assert floored(weights, 2)[0, 4, 0] == pytest.approx(LOWEST_RELATIVE_WEIGHT, rel=0.1)
-    assert (floored(weights, 2)[weights == 1.0] == 1.0).all()
+    assert floored(weights, 2, LOWEST)[0, 4, 0] == pytest.approx(LOWEST, rel=0.1)
+    assert (floored(weights, 2, LOWEST)[weights == 1.0] == 1.0).all()
 
 
 def test_the_wiener_filter_is_the_one_of_the_halves(xp):
@@ -218,7 +219,7 @@ def test_even_weights_cost_no_amplitude_and_gain_correlation():
         _inserted(noisy[rows], rotations[rows], shift[rows], radius=radius, ctf=ctf[rows])
         for rows in (slice(0, n), slice(n, None))
     ]
-    safe = [(data, floored(weights, 2)) for data, weights in halves]
+    safe = [(data, floored(weights, 2, LOWEST)) for data, weights in halves]
     plain = [reconstruct(*half) for half in safe]
     curve = fsc(*plain)
     even = [

@@ -83,7 +83,7 @@ def test_half_maps_of_true_poses_reach_shell_20(case):
         views = Views(rotations[rows], np.arange(400), np.ones(400, np.float32))
         backproject(sums, centred[rows], ctf[rows] ** 2, views, band)
         data, weights = completed(sums)
-        halves.append((data, floored(weights, 2)))
+        halves.append((data, floored(weights, 2, 0.02)))
     mask = _sphere(22.0, 6.0)
     curve = fsc(*(reconstruct(*half) for half in halves), mask)
     maps = [reconstruct(data, even_weights(weights, 2, curve)) for data, weights in halves]

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The power of images before any map is known, and the noise a run begins with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cryoralib_plugin.fourier.frc import ring_counts, ring_sums
+from cryoralib_plugin.fourier.transform import forward
+
+from .noise import settled
+from .sums import POWER_UNIT
+from .task import DEFAULT_BATCH_SIZE, Task
+
+_PIXEL_UNIT = 2.0**-24
+"""Unit of the sums of grey values of normalised images."""
+
+
+@dataclass(frozen=True)
+class ImagePower:
+    """Power of images before any map is known: integers, so that no order matters.
+
+    Attributes
+    ----------
+    power : (2, n_groups, N // 2 + 1) int64
+        Sums over particles of the mean of ``1/2 |X|^2`` over each shell, by half and group, in
+        units of ``N^2 / 2`` (white noise of unit variance) times `sums.POWER_UNIT`.
+    image : (2, N, N) int64, sums of the images of each half, in units of 2^-24.
+    counts : (2, n_groups) int64, particles.
+    """
+
+    power: np.ndarray
+    image: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def zeros(cls, n_groups: int, box_size_px: int) -> ImagePower:
+        """Return empty sums."""
+        shape = (2, n_groups, box_size_px // 2 + 1)
+        image = np.zeros((2, box_size_px, box_size_px), np.int64)
+        return cls(np.zeros(shape, np.int64), image, np.zeros((2, n_groups), np.int64))
+
+    @property
+    def box_size_px(self) -> int:
+        """N of the images."""
+        return int(self.image.shape[-1])
+
+    def add(self, images: np.ndarray, half: int, group: np.ndarray) -> None:
+        """Add images (n, N, N) of one half, and of groups (n,), in place."""
+        box = self.box_size_px
+        spectra = forward(images.astype(np.float64))
+        power = ring_sums(spectra.real**2 + spectra.imag**2, box) / ring_counts(box)
+        relative = np.rint(power / box**2 / POWER_UNIT).astype(np.int64)
+        np.add.at(self.power[half], group, relative)
+        np.add.at(self.counts[half], group, 1)
+        self.image[half] += np.rint(images / _PIXEL_UNIT).astype(np.int64).sum(axis=0)
+
+    def total_power(self) -> np.ndarray:
+        """Return the mean of ``1/2 |X|^2`` by half and shell, (2, N // 2 + 1) float64."""
+        counts = np.maximum(self.counts.sum(axis=1), 1)[:, None]
+        return self.power.sum(axis=1) * (POWER_UNIT * 0.5 * self.box_size_px**2) / counts
+
+
+def summed_image_power(task: Task) -> ImagePower:
+    """Return the summed power of this rank's images."""
+    sums = ImagePower.zeros(task.n_groups, task.box_size_px)
+    batch_size = task.config.compute.batch_size or DEFAULT_BATCH_SIZE
+    for rows, images in task.source.batches(task.rows, batch_size):
+        chosen = np.searchsorted(task.rows, rows)
+        for half in (0, 1):
+            here = task.half[chosen] == half
+            sums.add(np.asarray(images)[here], half, task.group[chosen][here])
+    return sums
+
+
+def initial_noise_power(sums: ImagePower) -> np.ndarray:
+    """Return the noise power a run begins with, (2, n_groups, N // 2 + 1) float64.
+
+    ``1/2 (<|X|^2> - |<X>|^2)`` over the particles of a half and a group: all that differs between
+    particles counts as noise until a map explains part of it. That is too much where the signal is
+    strong, so the first poses are uncertain rather than wrong.
+    """
+    box = sums.box_size_px
+    whole = np.maximum(sums.counts.sum(axis=1), 1)
+    mean_image = sums.image * _PIXEL_UNIT / whole[:, None, None]
+    spectra = forward(mean_image)
+    common = ring_sums(spectra.real**2 + spectra.imag**2, box) / ring_counts(box) / 2
+    # What is left of pure noise in a mean of n images is not common to them.
+    total = sums.total_power()
+    share = whole / np.maximum(whole - 1, 1)
+    explained = np.clip((common - total / whole[:, None]) * share[:, None], 0.0, 0.9 * total)
+    counts = np.maximum(sums.counts, 1)[..., None]
+    groups = sums.power * (POWER_UNIT * 0.5 * box**2) / counts
+    power = groups - explained[:, None]
+    return settled(power, total - explained, sums.counts)

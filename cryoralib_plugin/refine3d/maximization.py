@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the sums of a round to the next model: maps, their correlation, noise, shares of classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from cryoralib_plugin.fourier.fsc import MaskedFsc
+from cryoralib_plugin.kernels.backproject import SliceSums
+
+from .centre import moved_to_centre
+from .classes import class_shares, told_apart
+from .half_maps import (
+    HalfSums,
+    correlation,
+    filtered_halves,
+    joined_shell,
+    merged_map,
+    significant,
+    unfiltered_halves,
+)
+from .masking import mask_of_stage
+from .noise import updated_noise_power
+from .schedule import Step
+from .state import GLOBAL, Refine3DState, RoundMaps
+from .sums import RoundSums
+from .task import Task
+
+
+class ClassMaps(NamedTuple):
+    """The maps of one class; see `Refine3DState` and `RoundMaps`."""
+
+    references: np.ndarray
+    fsc: np.ndarray
+    unfiltered: np.ndarray
+    merged: np.ndarray
+    mask: np.ndarray
+    curves: Optional[MaskedFsc]
+
+
+def maximization(
+    task: Task,
+    sums: RoundSums,
+    state: Refine3DState,
+    step: Step,
+    given_mask: Optional[np.ndarray] = None,
+) -> Tuple[Refine3DState, RoundMaps]:
+    """Return the model after a round, and its maps.
+
+    Half maps are made from their own particles alone; only shells up to `join_halves_angst`, or
+    where they correlate by `join_halves_fsc`, are shared, whatever the number of classes. They
+    are filtered by the correlation of this round, not of the one before.
+
+    Parameters
+    ----------
+    task : sizes, symmetry and parameters; no particles are read.
+    sums : of all particles, on the host.
+    state : of the round before.
+    step : this round.
+    given_mask : (N, N, N) float32, the mask of the user, or None.
+    """
+    made = [
+        _maps_of_class(task, halves, state.references[k], step, given_mask, k)
+        for k, halves in enumerate(sums.slices)
+    ]
+    smallest = task.config.stages.smallest_class_share
+    shares, rescued = class_shares(sums.class_mass, smallest if task.n_classes > 1 else 0.0)
+    key = (task.config.compute.random_seed, step.iteration)
+    for k, largest in rescued:
+        copy = told_apart(made[largest].references, k, key=key, operators=task.operators)
+        made[k] = made[k]._replace(references=copy)
+    after = replace(
+        state,
+        iteration=step.iteration,
+        stage=step.stage,
+        cutoff_px=step.cutoff_px,
+        references=np.stack([one.references for one in made]),
+        noise_power=updated_noise_power(state.noise_power, sums.noise),
+        class_shares=shares,
+        fsc=np.stack([one.fsc for one in made]),
+    )
+    maps = RoundMaps(
+        unfiltered_halves=np.stack([one.unfiltered for one in made]),
+        merged=np.stack([one.merged for one in made]),
+        masks=np.stack([one.mask for one in made]),
+        curves=tuple(one.curves for one in made),
+    )
+    return after, maps
+
+
+def _maps_of_class(
+    task: Task,
+    slices: Tuple[SliceSums, SliceSums],
+    before: np.ndarray,
+    step: Step,
+    given_mask: Optional[np.ndarray],
+    number: int,
+) -> ClassMaps:
+    config, box = task.config, task.box_size_px
+    settings = config.reconstruction
+    first, second = (HalfSums.of(half, settings) for half in slices)
+    empty = first.is_empty or second.is_empty
+    if empty:
+        # Of nothing no map can be made: the class keeps what it had.
+        unfiltered = before.astype(np.float32)
+    else:
+        unfiltered = unfiltered_halves(first, second)
+    mask = mask_of_stage(
+        unfiltered.mean(axis=0),
+        config.mask,
+        stage=step.stage,
+        diameter_px=task.diameter_angst / task.pixel_size_angst,
+        pixel_size_angst=task.pixel_size_angst,
+        given=given_mask,
+    )
+    if empty:
+        none = np.zeros(box // 2 + 1)
+        return ClassMaps(before, none, unfiltered, before.mean(axis=0), mask, None)
+    curves, used = correlation(
+        unfiltered,
+        mask,
+        reconstruct_px=step.reconstruct_px,
+        is_masked=config.mask.masked_fsc,
+        key=(config.compute.random_seed, step.iteration, number),
+    )
+    passed = significant(used, mask if config.mask.masked_fsc else None, len(task.operators))
+    merged = merged_map(first, second, passed)
+    joined = joined_shell(used, box * task.pixel_size_angst, settings)
+    filtered = filtered_halves(first, second, passed, merged, joined)
+    if settings.recentre_map and step.stage == GLOBAL:
+        filtered, merged, unfiltered = moved_to_centre(
+            (filtered, merged, unfiltered), mask, task.config.reference.symmetry
+        )
+    references = filtered * mask if config.mask.flatten_solvent else filtered
+    return ClassMaps(references.astype(np.float32), used, unfiltered, merged, mask, curves)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Maps from poses that are known already, or from clouds of support points, without a search."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional, Tuple
+
+import numpy as np
+
+from cryoralib_plugin.arrays import namespace_of
+from cryoralib_plugin.contract import labels
+from cryoralib_plugin.fourier.band import FourierBand, shift_phases
+from cryoralib_plugin.geometry.rotations import to_matrices
+from cryoralib_plugin.kernels.backproject import Views, backproject
+
+from .cloud import PoseCloud, cloud_around
+from .image_power import initial_noise_power, summed_image_power
+from .maximization import maximization
+from .particle_data import ParticleData
+from .round import empty_sums
+from .schedule import Step
+from .state import LOCAL, Refine3DState, RoundMaps
+from .sums import POWER_UNIT, RoundSums
+from .task import Task
+
+MOST_VIEWS = 24
+"""Support points in rotation at which a particle of a cloud enters the map."""
+
+
+def reconstruct_known(
+    task: Task,
+    *,
+    cloud: Optional[PoseCloud] = None,
+    mask: Optional[np.ndarray] = None,
+    on_batch: Callable[[int], Any] = lambda n: None,
+) -> Tuple[Refine3DState, RoundMaps]:
+    """Return half maps, merged map, correlation and masks of particles whose poses are given.
+
+    Images are read twice: for the noise, which weighs groups of particles against one another,
+    and for the sums. Every rank must call this, and gets the same maps.
+
+    Parameters
+    ----------
+    task : particles of this rank, in one class; particles without a pose are left out.
+    cloud : support points of this rank's particles, on the host, for all classes of the run they
+        are from; the poses in the table where there is none.
+    mask : (N, N, N) float32, the mask of the user.
+    on_batch : called with the number of particles just done.
+    """
+    noise = initial_noise_power(task.comm.sum(summed_image_power(task)))
+    return maps_of_poses(task, noise, cloud=cloud, mask=mask, on_batch=on_batch)
+
+
+def maps_of_poses(
+    task: Task,
+    noise_power: np.ndarray,
+    *,
+    cloud: Optional[PoseCloud] = None,
+    mask: Optional[np.ndarray] = None,
+    on_batch: Callable[[int], Any] = lambda n: None,
+) -> Tuple[Refine3DState, RoundMaps]:
+    """Return what :func:`reconstruct_known` does, where the noise is known."""
+    n_classes, box = task.n_classes, task.box_size_px
+    last = task.limits.last_px
+    before = Refine3DState(
+        iteration=0,
+        stage=LOCAL,
+        cutoff_px=last,
+        references=np.zeros((n_classes, 2, box, box, box), np.float32),
+        noise_power=noise_power,
+        class_shares=np.full(n_classes, 1.0 / n_classes),
+        fsc=np.zeros((n_classes, box // 2 + 1)),
+    )
+    points = cloud_of_table(task) if cloud is None else cloud
+    sums = summed_at_poses(task, before, points, on_batch).total(task.comm)
+    step = Step(1, LOCAL, last, last)
+    made = maximization(task, sums, before, step, mask) if task.comm.is_root else None
+    return task.comm.broadcast(made)
+
+
+def cloud_of_table(task: Task) -> PoseCloud:
+    """Return the poses of this rank's particles as clouds of one point, the same in all classes."""
+    rotations, shift_px, known = task.table.poses3d(task.rows)
+    single = PoseCloud.unknown(len(task.rows), task.n_classes, 1, 1, 1)
+    return cloud_around(rotations, shift_px, known, single)
+
+
+def summed_at_poses(
+    task: Task, state: Refine3DState, cloud: PoseCloud, on_batch: Callable[[int], Any]
+) -> RoundSums:
+    """Return the sums, on the host, of this rank's particles at the points of their clouds.
+
+    A particle counts `cryoralibWeight` times where the table has that column; with several
+    classes it enters its own, or the first where the table tells none.
+    """
+    band = FourierBand.between(task.box_size_px, 0, task.limits.last_px)
+    sums = empty_sums(task, state, band)
+    weight, number = _weights(task), _classes(task)
+    operators = to_matrices(task.operators)
+    for half in (0, 1):
+        for chosen, data in task.batches(half, state.noise_power[half], band):
+            for k in range(task.n_classes):
+                rows = np.flatnonzero(
+                    cloud.known[chosen] & (number[chosen] == k) & (weight[chosen] > 0.0)
+                )
+                mass = np.rint(np.ones(len(rows)) / POWER_UNIT).astype(np.int64)
+                sums.class_mass[k] += mass.sum()
+                if len(rows):
+                    points = task.device.to_device(cloud[chosen[rows]])
+                    counts = task.device.to_device(weight[chosen[rows]])
+                    spectra, power, views = _at_points(data[rows], points, counts, k)
+                    target = sums.slices[k][half]
+                    backproject(target, spectra, power, views, band, symmetry=operators)
+            on_batch(len(chosen))
+    return sums.on_host(task.device)
+
+
+def _at_points(
+    data: ParticleData, cloud: PoseCloud, weight: Any, number: int
+) -> Tuple[Any, Any, Views]:
+    """Return spectra, power and views of particles at the equally likely points of a class."""
+    xp = namespace_of(data.spectra)
+    phase = shift_phases(cloud.shift_px[:, number], data.band).mean(axis=1)
+    ctf = data.ctf(cloud.defocus_factor[:, number])
+    spectra = data.spectra * ctf.mean(axis=1) * phase.conj()
+    rotations = cloud.rotations[:, number]
+    step = -(-rotations.shape[1] // MOST_VIEWS)
+    rotations = rotations[:, ::step]
+    n, n_views = rotations.shape[:2]
+    each = xp.repeat(weight / n_views, n_views).astype(xp.float32)
+    views = Views(to_matrices(rotations.reshape(-1, 4)), np.repeat(np.arange(n), n_views), each)
+    return spectra.astype(xp.complex64), (ctf * ctf).mean(axis=1), views
+
+
+def _weights(task: Task) -> np.ndarray:
+    """Return what this rank's particles count, (n_rows,) float32."""
+    frame = task.table.particles
+    if labels.WEIGHT not in frame:
+        return np.ones(len(task.rows), np.float32)
+    return frame[labels.WEIGHT].to_numpy(np.float32)[task.rows]
+
+
+def _classes(task: Task) -> np.ndarray:
+    """Return the class of this rank's particles, (n_rows,) int64 from 0."""
+    if task.n_classes == 1:
+        return np.zeros(len(task.rows), np.int64)
+    return np.asarray(task.table.class_numbers, np.int64)[task.rows] - 1
