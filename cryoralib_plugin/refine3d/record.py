@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
@@ -20,9 +21,19 @@ from cryoralib_plugin.particles.thunder import THU_SUFFIX, thu_from_table
 
 from .cloud import PoseCloud
 from .expectation import Outcome
-from .round_tables import fsc_frame, metrics_row, model_of, noise_frame
+from .round_tables import (
+    fsc_frame,
+    in_words,
+    metrics_row,
+    model_of,
+    noise_frame,
+    resolutions_angst,
+    unmasked_resolution_angst,
+)
 from .state import Refine3DState, RoundMaps
 from .task import Task
+
+logger = logging.getLogger(__name__)
 
 OUTCOME, STATE, PARTICLES = "outcome", "state", "particles"
 """Groups of the file of arrays, beside the support points at its root."""
@@ -89,6 +100,7 @@ def write_round(
             thu=_thunder(task, table),
         )
     )
+    logger.info(in_words(row))
     return row
 
 
@@ -116,6 +128,13 @@ def write_reconstruction(task: Task, results: Any, state: Refine3DState, maps: R
             noise=noise_frame(state),
             model={**model_of(task, state, maps, given), "program": ReconstructConfig.program},
         )
+    )
+    logger.info(
+        "resolution %.2f A (unmasked %.2f A) from %d of %d particles",
+        resolutions_angst(task, state)[0],
+        unmasked_resolution_angst(task, maps.curves[0]),
+        int(known.sum()),
+        len(known),
     )
 
 
