@@ -50,7 +50,7 @@ class ShownRound:
         found = reading.read_views(self.run_dir, results.iteration, results.pixel_size_angst)
         if found is None:
             return None
-        particles = RefinedParticles.from_columns(found)
+        particles = RefinedParticles.from_columns(found).in_classes(len(results.classes))
         return particles.select(self.wanted) if self.wanted else particles
 
     @cached_property

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Results of 3D refinement and classification, round by round, without Java."""
+"""Results of 3D refinement, classification and reconstruction, without Java."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cryoralib_plugin import figures
 from cryoralib_plugin.contract.results import ResultPaths
 from cryoralib_plugin.figures import History
 from cryoralib_plugin.scipion import results3d as reading
-from cryoralib_plugin.scipion.refine3d_protocol import Refine3DProtocol
+from cryoralib_plugin.scipion.refine3d_protocol import Map3DProtocol
 
 from .figure_window import FigureView, PendingView
 from .plots3d import PLOTS3D, Titled, directional_figures
@@ -32,7 +32,7 @@ class CryoRalibRefine3DViewer(RunViewer):
     """Maps, their resolution by direction and round, and how sure the particles' poses are."""
 
     _label = "3D results"
-    _targets = [Refine3DProtocol]
+    _targets = [Map3DProtocol]
 
     def _defineParams(self, form: Any) -> None:
         form.addSection(label="Results")

@@ -8,7 +8,7 @@ in words.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ class RefinedParticles:
 
     Parameters
     ----------
-    number : (n,) int, class number; 0 where a particle has no class
+    number : (n,) int, class number
     rot_deg, tilt_deg, psi_deg : (n,) float, degree, as rlnAngleRot, rlnAngleTilt, rlnAnglePsi
     shift_px : (n, 2) float, x (column) and y (row), pixel
     score : (n,) float, amplitude relative to the map: about 1, low for junk
@@ -70,6 +70,14 @@ class RefinedParticles:
         number = np.nan_to_num(np.asarray(columns.get("number", np.ones(n)), float), nan=1.0)
         shift_px = np.asarray(columns.get("shift_px", np.full((n, 2), np.nan)), float)
         return cls(number=number.astype(int), shift_px=shift_px, **found)
+
+    def in_classes(self, n_classes: int) -> RefinedParticles:
+        """Return the particles that a run of so many classes could use: those of class 0 go.
+
+        Of a run with one class all are in class 1, whatever an earlier program called it.
+        """
+        used = self.select(set(self.number.tolist()) - {0})
+        return replace(used, number=np.ones_like(used.number)) if n_classes == 1 else used
 
     def select(self, numbers: Collection[int]) -> RefinedParticles:
         """Return the members of the named classes."""

@@ -76,6 +76,8 @@ def read_round(paths: ResultPaths, iteration: int) -> RoundReport:
     model = read_json(paths.model_json(iteration))
     box, pixel = int(model["box_size_px"]), float(model["pixel_size_angst"])
     curves = read_csv(paths.fsc_csv(iteration))
+    classes = ClassTable.from_records(model.get("classes", []))
+    particles = _read_particles(paths.data_star(iteration), pixel)
     results = RoundResults(
         iteration=iteration,
         program=str(model.get("program", "")),
@@ -84,11 +86,11 @@ def read_round(paths: ResultPaths, iteration: int) -> RoundReport:
         pixel_size_angst=pixel,
         box_size_px=box,
         symmetry=str(model.get("symmetry") or "C1"),
-        classes=ClassTable.from_records(model.get("classes", [])),
+        classes=classes,
         fsc=None
         if curves.empty
         else FscTable.from_columns({str(name): curves[name] for name in curves}, box, pixel),
-        particles=_read_particles(paths.data_star(iteration), pixel),
+        particles=None if particles is None else particles.in_classes(len(classes)),
     )
     return RoundReport(paths, model, results)
 

@@ -176,11 +176,10 @@ def _summary(record: RunRecord, report: RoundReport) -> List[List[str]]:
     finest = classes.resolution_angst[np.isfinite(classes.resolution_angst)]
     unmasked = [row.get("resolution_unmasked_angst") for row in report.model.get("classes", [])]
     bare = [float(value) for value in unmasked if value]
-    n_particles = report.model.get("n_particles") or int(classes.n_members.sum())
     rows = [
         ["Resolution (FSC)", f"{finest.min():.2f} Å" if finest.size else "unknown"],
         ["Resolution without mask", f"{min(bare):.2f} Å" if bare else "unknown"],
-        ["Particles", f"{int(n_particles):,}"],
+        ["Particles in classes", f"{int(classes.n_members.sum()):,}"],
         ["Particles quarantined", f"{len(record.quarantine):,}"],
         ["Classes", str(len(classes))],
         ["Symmetry", results.symmetry],

@@ -58,6 +58,16 @@ def test_rounds_are_read_into_pixels_and_per_angstrom(run):
     np.testing.assert_array_equal(report.maps(1).half2, run.halves[0, 1])
 
 
+def test_particles_that_could_not_be_used_are_left_out(run):
+    particles = RefinedParticles.from_columns(
+        {"tilt_deg": np.arange(4.0), "rot_deg": np.zeros(4), "number": np.array([0, 3, 1, 3])}
+    )
+    assert particles.in_classes(3).number.tolist() == [3, 1, 3]
+    # A reconstruction has one class, whatever the particles were called before.
+    assert particles.in_classes(1).number.tolist() == [1, 1, 1]
+    assert particles.in_classes(1).tilt_deg.tolist() == [1.0, 2.0, 3.0]
+
+
 def test_half_a_sphere_has_one_of_each_pair():
     half = half_sphere(4)
     assert len(half) == len(directions_of_pixels(4)) / 2
@@ -81,7 +91,7 @@ def test_page_tells_what_a_microscopist_asks_first(page):
     text = re.sub(r"\s+", " ", text)
     assert "3D refinement" in text
     assert "Resolution (FSC) 11.50 Å" in text and "Resolution without mask 13.50 Å" in text
-    assert "Particles 400 " in text and "Symmetry C2" in text
+    assert "Particles in classes 400 " in text and "Symmetry C2" in text
     assert "Rounds finished 5" in text and "Last stage defocus search" in text
     assert "Particles compared up to 8.00 Å" in text and "Time in rounds 1 min 0 s" in text
     assert "weights are not finite" in text
