@@ -9,6 +9,7 @@ from .certainty import (
     class_certainty,
     defocus_change,
     has_certainty,
+    has_defocus_change,
     score_against_uncertainty,
 )
 from .convergence import convergence
@@ -75,6 +76,7 @@ __all__ = [
     "frc_curves",
     "half_map_fsc",
     "has_certainty",
+    "has_defocus_change",
     "inplane_angles",
     "map_views",
     "mark_selected",

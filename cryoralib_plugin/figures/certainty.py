@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogFormatter
 
 from .style import (
@@ -69,6 +70,11 @@ def has_certainty(particles: RefinedParticles) -> bool:
     return any(bool(np.isfinite(column).any()) for column in known)
 
 
+def has_defocus_change(particles: RefinedParticles) -> bool:
+    """Return whether the defocus of any particle was refined, and not merely rounded."""
+    return bool((np.abs(np.nan_to_num(particles.defocus_factor, nan=1.0) - 1.0) > 1e-6).any())
+
+
 def low_scores(score: np.ndarray) -> np.ndarray:
     """Return which scores, (n,) bool, lie below half of the median; unknown ones do not."""
     known = np.isfinite(score)
@@ -101,8 +107,9 @@ def score_against_uncertainty(particles: RefinedParticles | None) -> Figure:
     axes.axhline(median, color=GREY, linestyle="--", linewidth=1.2)
     axes.axhline(LOW_SCORE * median, color=VERMILION, linestyle="--", linewidth=1.2)
     for height, name in ((median, "median"), (LOW_SCORE * median, "half of it")):
-        axes.annotate(f"{name} ", (1.0, height), xycoords=("axes fraction", "data"), ha="right",
-                      va="bottom", fontsize=SMALL_SIZE, color="0.25")  # fmt: skip
+        axes.annotate(f" {name}", (0.0, height), xycoords=("axes fraction", "data"), va="bottom",
+                      fontsize=SMALL_SIZE, color="0.15",
+                      path_effects=[withStroke(linewidth=2.0, foreground="white")])  # fmt: skip
     label_axes(
         axes, y="score (about 1: as strong as the map)",
         x="standard deviation of the rotation (degree)",
@@ -137,7 +144,7 @@ def class_certainty(particles: RefinedParticles | None) -> Figure:
 def defocus_change(particles: RefinedParticles | None) -> Figure:
     """Draw how far defocus was moved, in percent of the given one and in angstrom."""
     title = "Change of the defocus"
-    if particles is None or not _refined(particles.defocus_factor).any():
+    if particles is None or not has_defocus_change(particles):
         return figure_in_words("The defocus was not refined.", title=title)
     factor = particles.defocus_factor
     known = np.isfinite(factor)
@@ -150,7 +157,8 @@ def defocus_change(particles: RefinedParticles | None) -> Figure:
         if values.size == 0:
             say_in_words(axes, "The defocus itself was not recorded.")
             continue
-        axes.hist(values, bins=_bins(values), color=BLUE)
+        edges = _edges(values)
+        axes.hist(np.clip(values, edges[0], edges[-1]), bins=edges, color=BLUE)
         axes.axvline(0.0, color=GREY, linewidth=1.0)
         middle, spread = float(np.median(values)), _robust_std(values)
         axes.axvline(middle, color=VERMILION, linestyle="--", linewidth=1.5)
@@ -172,30 +180,30 @@ def _histogram(
         say_in_words(axes, f"{title}: not recorded")
         return False
     low, values = low[known], values[known]
-    bins = np.exp(_bins(np.log(values))) if logarithmic else _bins(values)
-    axes.hist([values[~low], values[low]], bins=bins, stacked=True, color=[BLUE, VERMILION])
     median = float(np.median(values))
+    edges = np.exp(_edges(np.log(values))) if logarithmic else _edges(values)
+    beyond = int(((values < edges[0]) | (values > edges[-1])).sum())
+    values = np.clip(values, edges[0], edges[-1])
+    axes.hist([values[~low], values[low]], bins=edges, stacked=True, color=[BLUE, VERMILION])
     axes.axvline(median, color="0.15", linestyle="--", linewidth=1.3)
     if logarithmic:
         axes.set_xscale("log")
         plain_log_ticks(axes.xaxis)
-    label_axes(axes, title=title, x=f"{label}\nmedian {median:.3g} (dashed)", y="particles")
+    words = f"{label}\nmedian {median:.3g} (dashed)"
+    if beyond:
+        words += f"; {beyond:,} beyond are in the outer bars"
+    label_axes(axes, title=title, x=words, y="particles")
     return True
 
 
-def _bins(values: np.ndarray) -> np.ndarray:
-    """Edges of equal bins over all but the outermost values, which would leave one bar."""
-    low, high = np.percentile(values, (0.1, 99.9))
-    spread = max(float(high - low), 1e-3 * max(abs(float(high)), 1e-6))
-    low, high = max(low - 0.25 * spread, values.min()), min(high + 0.25 * spread, values.max())
+def _edges(values: np.ndarray) -> np.ndarray:
+    """Edges of equal bins; a few values far away must not squeeze all others into one bar."""
+    low, high = np.percentile(values, (1.0, 99.0))
+    margin = 0.6 * max(float(high - low), 1e-3 * max(abs(float(high)), 1e-6))
+    low, high = max(low - margin, values.min()), min(high + margin, values.max())
     if not high > low:
-        low, high = low - 0.5 * spread, high + 0.5 * spread
+        low, high = low - margin, high + margin
     return np.linspace(low, high, min(80, max(12, int(np.sqrt(values.size)))) + 1)
-
-
-def _refined(factor: np.ndarray) -> np.ndarray:
-    """(n,) bool, whose defocus has changed."""
-    return np.isfinite(factor) & (factor != 1.0)
 
 
 def _robust_std(values: np.ndarray) -> float:

@@ -128,7 +128,7 @@ def _resolution(axes: Axes, history: History) -> None:
     if not drawn:
         say_in_words(axes, "Resolution: not recorded")
         return
-    top = 1.35 * max(float(np.nanmax(frequency)) for frequency in drawn)
+    top = 1.6 * max(float(np.nanmax(frequency)) for frequency in drawn)
     label_axes(axes, title="Resolution", x="round", y="resolution (Å), finer is higher")
     axes.set_ylim(0, top)
     axes.yaxis.set_major_locator(FixedLocator(round_resolutions(top)))

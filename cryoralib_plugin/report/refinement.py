@@ -143,7 +143,7 @@ def _particles(report: RoundReport) -> List[Drawn]:
         caption = "How certain the class of each particle is; 1 / number of classes is a guess."
         figure = figures.class_certainty(particles)
         drawn.append(("class_certainty", "Certainty of the class", caption, figure))
-    if (np.isfinite(particles.defocus_factor) & (particles.defocus_factor != 1)).any():
+    if figures.has_defocus_change(particles):
         caption = (
             "Refined minus given defocus. A shift of the whole histogram points to an error of the "
             "CTF estimate; a few hundred angstrom of spread are the heights of particles in ice."
