@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import re
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Iterator, Set
+from typing import Any, Iterator, Set
 
 import pytest
 
-from cryoralib_plugin import cli
+from cryoralib_plugin import cli, contract
 from cryoralib_plugin._arguments import flag_of
 from cryoralib_plugin.contract._param import iter_params
-from cryoralib_plugin.contract.align2d import MultireferenceConfig, ReferenceFreeConfig
-from cryoralib_plugin.contract.simulate import SimulateConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
@@ -36,10 +36,13 @@ def options_of_programs() -> Set[str]:
     return found
 
 
-def _configs() -> Iterator[type]:
-    yield from (MultireferenceConfig, ReferenceFreeConfig, SimulateConfig)
-    refine3d = importlib.import_module("cryoralib_plugin.contract.refine3d")
-    yield refine3d.Refine3DConfig
+def _configs() -> Iterator[Any]:
+    """The parameters of every program: the classes of contract/ that name one."""
+    for module in pkgutil.iter_modules(contract.__path__, contract.__name__ + "."):
+        for found in vars(importlib.import_module(module.name)).values():
+            if is_dataclass(found) and found.__module__ == module.name:
+                if hasattr(found, "program"):
+                    yield found
 
 
 def options_of_benchmarks() -> Set[str]:
@@ -68,3 +71,8 @@ def test_programs_and_options_that_a_document_names_exist(path):
     options = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))
     known = options_of_programs() | options_of_benchmarks() | OF_OTHER_PROGRAMS
     assert not options - known
+
+
+def test_every_program_with_parameters_is_known_to_this_test():
+    programs = {config.program for config in _configs()}
+    assert {"mra", "rfa", "simulate"} <= programs <= set(cli.PROGRAMS)
