@@ -3,6 +3,7 @@
 
 from .viewer_align2d import CryoRalibAlign2DViewer
 from .viewer_classes2d import CryoRalibClasses2DViewer
+from .viewer_fsc import CryoRalibFscViewer
 from .viewer_maps import CryoRalibMapViewer
 from .viewer_poses2d import CryoRalibPoses2DViewer
 from .viewer_refine3d import CryoRalibRefine3DViewer
@@ -11,6 +12,7 @@ from .viewer_views3d import CryoRalibViews3DViewer
 __all__ = [
     "CryoRalibAlign2DViewer",
     "CryoRalibClasses2DViewer",
+    "CryoRalibFscViewer",
     "CryoRalibMapViewer",
     "CryoRalibPoses2DViewer",
     "CryoRalibRefine3DViewer",

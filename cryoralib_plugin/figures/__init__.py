@@ -29,7 +29,7 @@ from .orientation import inplane_angles, mirror_fractions, shift_density
 from .resolution import crossing_inv_angst, frc_curves
 from .rounds import class_shares, progress, resolution_and_cutoff
 from .scene import MASK_LEVEL, Surface, chimerax_script, contour_level, surfaces_of_class
-from .shell_correlation import compared_fsc, half_map_fsc
+from .shell_correlation import compared_fsc, half_map_fsc, named_fsc
 from .style import figure_in_words
 from .tables import (
     SORT_ORDERS,
@@ -82,6 +82,7 @@ __all__ = [
     "mark_selected",
     "mirror_fractions",
     "n_pages",
+    "named_fsc",
     "orientation_sphere",
     "progress",
     "resolution_and_cutoff",

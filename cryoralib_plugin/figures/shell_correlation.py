@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -83,10 +84,39 @@ def compared_fsc(results: RoundResults) -> Figure:
             label=f"class {number}: {_reached(rows.frequency_inv_angst, curve)}"
             if named else None,
         )  # fmt: skip
-    _finish(axes, table.frequency_inv_angst.max(), results, small=False)
+    _mark_cutoff(axes, results)
+    _finish(axes, float(table.frequency_inv_angst.max()), small=False)
     if len(numbers) > len(CYCLE):
         axes.text(0.01, 0.02, f"grey: the other {len(numbers) - len(CYCLE)} classes",
                   transform=axes.transAxes, fontsize=SMALL_SIZE, color="0.3")  # fmt: skip
+    return figure
+
+
+def named_fsc(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Draw curves of any program under their names, with their crossings of 0.5 and 0.143.
+
+    Parameters
+    ----------
+    curves : name to frequency (n,), rising, 1/angstrom, and correlation (n,)
+    """
+    title = "Fourier shell correlation"
+    known = {
+        name: (frequency, fsc) for name, (frequency, fsc) in curves.items() if frequency.size > 1
+    }
+    if not known:
+        return figure_in_words("There is no curve in this set.", title=title)
+    figure = new_figure(8.2, 5.4, title=title)
+    axes = figure.add_subplot()
+    for place, (name, (frequency, fsc)) in enumerate(known.items()):
+        axes.plot(
+            frequency,
+            fsc,
+            ("-", "--", ":")[place // len(CYCLE) % 3],
+            color=CYCLE[place % len(CYCLE)],
+            linewidth=1.7,
+            label=f"{name}: {_reached(frequency, fsc)}",
+        )
+    _finish(axes, max(float(frequency.max()) for frequency, _ in known.values()), small=False)
     return figure
 
 
@@ -110,19 +140,24 @@ def _draw_class(axes: Axes, rows: FscTable, results: RoundResults, *, small: boo
             places = [crossing_inv_angst(frequency, curve, t) for t in THRESHOLDS]
             axes.plot(places, THRESHOLDS, "o", color=colour, markersize=5,
                       markeredgecolor="white")  # fmt: skip
-    _finish(axes, frequency.max(), results, small=small)
+    _mark_cutoff(axes, results)
+    _finish(axes, float(frequency.max()), small=small)
 
 
-def _finish(axes: Any, last_inv_angst: float, results: RoundResults, *, small: bool) -> None:
-    """Thresholds, the cut-off of the round, axes and legend."""
+def _mark_cutoff(axes: Axes, results: RoundResults) -> None:
+    """A dotted line where the particles were cut off, if that is known."""
+    cutoff = results.cutoff_inv_angst
+    if np.isfinite(cutoff) and cutoff > 0:
+        words = f"particles compared up to {1 / cutoff:.1f} Å"
+        axes.axvline(cutoff, color=GREY, linestyle=":", linewidth=1.5, label=words)
+
+
+def _finish(axes: Any, last_inv_angst: float, *, small: bool) -> None:
+    """Thresholds, axes and legend."""
     for threshold in THRESHOLDS:
         axes.axhline(threshold, color=BLACK, linestyle="--", linewidth=0.8)
         axes.annotate(f" {threshold:g}", (0.0, threshold), xycoords=("axes fraction", "data"),
                       xytext=(0, 2), textcoords="offset points", fontsize=SMALL_SIZE)  # fmt: skip
-    cutoff = results.cutoff_inv_angst
-    if np.isfinite(cutoff) and cutoff > 0:
-        axes.axvline(cutoff, color=GREY, linestyle=":", linewidth=1.5,
-                     label=f"particles compared up to {1 / cutoff:.1f} Å")  # fmt: skip
     axes.axhline(0.0, color="0.6", linewidth=0.6)
     label_axes(axes, x="resolution (Å)", y="FSC")
     axes.set(xlim=(0, last_inv_angst), ylim=(-0.15, 1.05))

@@ -189,6 +189,15 @@ def test_every_class_has_a_panel_and_a_curve():
     assert len(_legend(figures.compared_fsc(results).axes[0])) == 4
 
 
+def test_curves_of_any_program_are_named_with_their_crossings():
+    own = _curves().of_class(1)
+    figure = figures.named_fsc(
+        {"mine": (own.frequency_inv_angst, own.corrected), "empty": (np.zeros(0), np.zeros(0))}
+    )
+    assert _legend(figure.axes[0]) == ["mine: 10.0 / 7.4"]
+    assert "no curve in this set" in _words(figures.named_fsc({}))
+
+
 def _history() -> History:
     return History.from_columns(
         {

@@ -101,12 +101,14 @@ def refined(finished):
     particles = protocol._createSetOfParticles()
     outputs3d.fill_particles(particles, finished.particles, poses)
     volume = outputs3d.volume_of(run, 1)
-    protocol._defineOutputs(outputParticles=particles, outputVolume=volume)
+    fscs = protocol._createSetOfFSCs()
+    outputs3d.fill_fscs(fscs, run)
+    protocol._defineOutputs(outputParticles=particles, outputVolume=volume, outputFSC=fscs)
     protocol.setStatus("finished")
     protocol._store()
     finished.project.mapper.commit()
     return SimpleNamespace(project=finished.project, protocol=protocol, run=made,
-                           particles=particles, volume=volume)  # fmt: skip
+                           particles=particles, volume=volume, fscs=fscs)  # fmt: skip
 
 
 def _write_stack(path: str, n_images: int) -> None:

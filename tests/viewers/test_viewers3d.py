@@ -179,6 +179,19 @@ def test_open_with_offers_directions_and_maps_of_anybody(refined, finished):
     np.testing.assert_allclose(picture, refined.run.merged[0][16], rtol=1e-6)
 
 
+def test_curves_of_a_set_are_those_of_the_run(refined):
+    import pwem
+    from cryoralib_plugin.viewers import CryoRalibFscViewer
+    from pyworkflow.viewer import DESKTOP_TKINTER
+
+    assert CryoRalibFscViewer in pwem.Domain.findViewers(refined.fscs, DESKTOP_TKINTER)
+    (view,) = CryoRalibFscViewer(project=refined.project)._visualize(refined.fscs)
+    lines = {line.get_label().split(":")[0]: line for line in view.figure.axes[0].lines}
+    np.testing.assert_allclose(
+        lines["class 2, corrected"].get_ydata(), refined.run.curves[1].corrected[1:], atol=1e-6
+    )
+
+
 def test_run_before_its_first_round_is_refused_in_words(refined):
     from cryoralib_plugin.protocols import CryoRalibProtRefine3D
     from cryoralib_plugin.viewers import CryoRalibRefine3DViewer
