@@ -74,13 +74,9 @@ RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 _MANIFEST = re.compile(r"run_it(\d{3,})_manifest\.json")
 
 
-CLASS_SHARE = "class_share_"
-"""Begins the columns of metrics.csv with the share of particles in each class."""
-
-
 def class_share_column(class_number: int) -> str:
     """The column of metrics.csv with the share of particles in a class, counted from 1."""
-    return f"{CLASS_SHARE}{class_number:03d}"
+    return f"class_share_{class_number:03d}"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from .cloud import PoseCloud
 from .expectation import Outcome
 from .round_tables import (
     fsc_frame,
-    in_words,
     metrics_row,
     model_of,
     noise_frame,
@@ -100,7 +99,6 @@ def write_round(
             thu=_thunder(task, table),
         )
     )
-    logger.info(in_words(row))
     return row
 
 

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Optional
 
 import numpy as np
 import pandas as pd
 
 from cryoralib_plugin.contract.results import (
-    CLASS_SHARE,
     FSC_COLUMNS,
     METRICS3D_COLUMNS,
     NOISE_COLUMNS,
@@ -104,27 +103,6 @@ def metrics_row(
     for k, share in enumerate(state.class_shares, 1):
         row[class_share_column(k)] = float(share)
     return row
-
-
-def in_words(row: Mapping[str, Any]) -> str:
-    """Return what a row of metrics says, in one line for the user."""
-
-    def told(name: str, unit: str, digits: str = ".1f") -> str:
-        value = row[name]
-        return f"{value:{digits}} {unit}" if np.isfinite(value) else "unknown"
-
-    parts = [
-        f"cut-off {told('cutoff_angst', 'A')}",
-        f"resolution {told('resolution_angst', 'A')}"
-        f" (unmasked {told('resolution_unmasked_angst', 'A')})",
-        f"angles known to {told('median_angular_std_deg', 'deg', '.2f')}, "
-        f"shifts to {told('median_shift_std_px', 'px', '.2f')}",
-        f"angles changed by {told('median_rotation_change_deg', 'deg', '.2f')}",
-    ]
-    shares = [value for name, value in row.items() if name.startswith(CLASS_SHARE)]
-    if len(shares) > 1:
-        parts.append("classes " + " ".join(f"{share:.0%}" for share in shares))
-    return f"round {row['iteration']}, {row['stage']}: {'; '.join(parts)}"
 
 
 def model_of(task: Task, state: Refine3DState, maps: RoundMaps, outcome: Outcome) -> Dict[str, Any]:

@@ -212,15 +212,6 @@ def test_metrics_tell_every_round(files):
     assert metrics["median_score"][0] == np.median(outcome.score)
 
 
-def test_a_round_is_told_in_one_line(files, caplog):
-    state, maps, outcome, cloud = round_of(1)
-    with caplog.at_level("INFO", logger="cryoralib_plugin"):
-        write_round(task_of(), files, state, maps, outcome, NONE, cloud, {})
-    (line,) = caplog.messages
-    assert line.startswith("round 1, local: cut-off 5.3 A; resolution ")
-    assert "angles changed by unknown" in line and line.endswith("classes 33% 67%")
-
-
 def test_curves_noise_and_model_are_those_of_the_state(files):
     task = task_of()
     state, maps, outcome, cloud = round_of(1)
