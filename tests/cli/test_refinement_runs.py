@@ -112,3 +112,31 @@ def test_a_reconstruction_needs_poses(posed, tmp_path, capsys):
     assert cli.main(["reconstruct", *given]) == 1
     said = capsys.readouterr().err
     assert "none of the 150 particles has a pose" in said and "start_from_poses" not in said
+
+
+def test_a_mask_of_another_box_and_voxel_is_fitted(posed, tmp_path, capsys):
+    ball = soft_sphere(48, 18, 4)
+    write_volume(tmp_path / "mask.mrc", ball, pixel_size_angst=8 / 3)
+    words = ["--mask-file", str(tmp_path / "mask.mrc"), "--map-mask", "given"]
+    assert run("reconstruct", posed, tmp_path / "run", *words) == 0
+    assert "48 px of 2.667 A, is brought to the particles' 32 px of 4 A" in capsys.readouterr().err
+    used = read_mrc(ResultPaths(tmp_path / "run").mask_mrc(1, 1))[0]
+    assert used.shape == (BOX,) * 3 and used.min() >= 0.0 and used.max() <= 1.0
+    assert used.sum() * 4**3 == pytest.approx(ball.sum() * (8 / 3) ** 3, rel=0.01)
+
+
+def test_weights_decide_what_a_particle_counts(posed, tmp_path):
+    star = read_star(posed / "posed.star")
+    good = np.arange(150) < 100
+    star["particles"]["cryoralibWeight"] = good.astype(float)
+    # What has no weight may look anywhere without harm.
+    star["particles"].loc[~good, "rlnAngleTilt"] += 77.0
+    write_star(tmp_path / "weighed.star", star)
+    found = {}
+    for name, words in (("used", []), ("not", ["--no-use-weights"])):
+        given = ["--particles-file", str(tmp_path / "weighed.star"), *words]
+        assert cli.main(["reconstruct", *given, "--output-dir", str(tmp_path / name)]) == 0
+        found[name] = read_mrc(ResultPaths(tmp_path / name).merged_mrc(1, 1))[0]
+    truth = read_mrc(posed / "phantom.mrc")[0]
+    used, without = (fsc(found[name], truth)[1:9].mean() for name in ("used", "not"))
+    assert used > without + 0.02
