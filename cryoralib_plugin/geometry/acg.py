@@ -76,22 +76,29 @@ def fit_covariance(
     n_iterations : at most.
     """
     xp = namespace_of(rotations)
-    points = rotations.astype(xp.float64)
-    clouds, n_points = points.shape[:-2], points.shape[-2]
-    share = xp.ones(points.shape[:-1]) if weights is None else weights.astype(xp.float64)
+    clouds, n_points = rotations.shape[:-2], rotations.shape[-2]
+    points = rotations.astype(xp.float64).reshape(-1, n_points, 4)
+    share = xp.ones(points.shape[:2])
+    if weights is not None:
+        share = weights.astype(xp.float64).reshape(-1, n_points)
     # With x x^T written out, u and the sum over points are both products with one matrix.
-    squares = (points[..., :, None] * points[..., None, :]).reshape(clouds + (n_points, 16))
-    identity = xp.eye(4)
-    u = xp.ones(points.shape[:-1])
+    squares = (points[..., :, None] * points[..., None, :]).reshape(-1, n_points, 16)
+    found = xp.empty((len(points), 4, 4))
+    # Every cloud stops by itself, so that its fit does not depend on its company.
+    active, u = xp.arange(len(points)), xp.ones(points.shape[:2])
     for _ in range(n_iterations):
         pull = share / u
-        moment = (pull[..., None, :] @ squares).reshape(clouds + (4, 4))
-        covariance = 4.0 * moment / pull.sum(axis=-1)[..., None, None] + _SMALLEST * identity
-        inverse = xp.linalg.inv(covariance).reshape(clouds + (16, 1))
+        moment = (pull[:, None, :] @ squares).reshape(-1, 4, 4)
+        covariance = 4.0 * moment / pull.sum(axis=-1)[:, None, None] + _SMALLEST * xp.eye(4)
+        found[active] = covariance
+        inverse = xp.linalg.inv(covariance).reshape(-1, 16, 1)
         before, u = u, (squares @ inverse)[..., 0]
-        if float(xp.abs(u / before - 1.0).max()) <= tolerance:
+        left = xp.flatnonzero(xp.abs(u / before - 1.0).max(axis=-1) > tolerance)
+        if not len(left):
             break
-    return covariance
+        if len(left) < len(active):
+            active, u, share, squares = active[left], u[left], share[left], squares[left]
+    return found.reshape(clouds + (4, 4))
 
 
 def spread_of(covariance: Any) -> RotationSpread:
