@@ -67,9 +67,16 @@ def directional_figures(shown: ShownRound) -> List[Titled]:
 def _shifts(shown: ShownRound) -> Figure:
     if shown.particles is None:
         return figures.figure_in_words("No particle has a shift here.", title="Shifts")
-    return figures.shift_density(
-        shown.particles, pixel_size_angst=shown.results.pixel_size_angst
-    )  # fmt: skip
+    pixel_size_angst = shown.results.pixel_size_angst
+    return figures.shift_density(shown.particles, pixel_size_angst=pixel_size_angst)
+
+
+def _class_certainty(shown: ShownRound) -> Figure:
+    if len(shown.results.classes) == 1:
+        return figures.figure_in_words(
+            "This run has one class, which holds every particle.", title="Certainty of the class"
+        )
+    return figures.class_certainty(shown.particles)
 
 
 PLOTS3D: Dict[str, Plot3D] = {
@@ -116,7 +123,7 @@ PLOTS3D: Dict[str, Plot3D] = {
     "classCertainty": Plot3D(
         "Certainty of the class",
         "Histogram of the probability of each particle's most likely class.",
-        _one("Certainty of the class", lambda shown: figures.class_certainty(shown.particles)),
+        _one("Certainty of the class", _class_certainty),
     ),
     "defocus": Plot3D(
         "Change of the defocus",

@@ -17,7 +17,6 @@ from cryoralib_plugin.figures import (
     MASK_LEVEL,
     ClassTable,
     DirectionalFsc,
-    FscTable,
     RefinedParticles,
     RoundResults,
 )
@@ -114,27 +113,12 @@ def shown_round(run_dir: Path, iteration: int, wanted: Collection[int] = ()) -> 
         If a class is asked for that the run does not have.
     """
     found = reading.read_round(run_dir, iteration)
-    model = found.model
-    box, pixel = int(model["box_size_px"]), float(model["pixel_size_angst"])
-    classes = ClassTable.from_records(model.get("classes", []))
-    unknown = sorted(set(wanted) - set(classes.number.tolist()))
+    results = RoundResults.from_model(found.model, found.fsc)
+    known = results.classes.number
+    unknown = sorted(set(wanted) - set(known.tolist()))
     if unknown:
         raise ValueError(
-            f"Classes must be among those of the run, 1 to {len(classes)}; asked for: "
+            f"Classes must be among those of the run, 1 to {len(known)}; asked for: "
             f"{', '.join(map(str, unknown))}."
         )
-    return ShownRound(
-        run_dir,
-        RoundResults(
-            iteration=iteration,
-            program=str(model.get("program", "")),
-            stage=str(model.get("stage") or ""),
-            cutoff_px=float(model.get("cutoff_px") or np.nan),
-            pixel_size_angst=pixel,
-            box_size_px=box,
-            symmetry=str(model.get("symmetry") or "C1"),
-            classes=classes,
-            fsc=FscTable.from_columns(found.fsc, box, pixel) if found.fsc else None,
-        ),
-        frozenset(wanted),
-    )
+    return ShownRound(run_dir, results, frozenset(wanted))

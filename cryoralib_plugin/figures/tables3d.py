@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from cryoralib_plugin.contract.reconstruct import ReconstructConfig
+
 from .tables import ClassTable
 
 
@@ -151,8 +153,9 @@ class RoundResults:
 
     Parameters
     ----------
+    stage : of the search; empty where nothing was searched
     symmetry : point group, for instance C1
-    cutoff_px : Fourier pixels up to which particles were compared
+    cutoff_px : Fourier pixels up to which particles were compared; NaN where they were not
     classes : as in 2D, a class being a map
     fsc, particles : None where the file is missing
     """
@@ -167,6 +170,27 @@ class RoundResults:
     classes: ClassTable
     fsc: FscTable | None = None
     particles: RefinedParticles | None = None
+
+    @classmethod
+    def from_model(
+        cls, model: Mapping[str, Any], fsc_columns: Mapping[str, np.ndarray] | None = None
+    ) -> RoundResults:
+        """Take the content of a model file and the columns of an FSC file; no particles yet."""
+        box, pixel = int(model["box_size_px"]), float(model["pixel_size_angst"])
+        program = str(model.get("program", ""))
+        # A reconstruction from known poses writes these too, but compares nothing.
+        searched = program != ReconstructConfig.program
+        return cls(
+            iteration=int(model["iteration"]),
+            program=program,
+            stage=str(model.get("stage") or "") if searched else "",
+            cutoff_px=float(model.get("cutoff_px") or np.nan) if searched else float("nan"),
+            pixel_size_angst=pixel,
+            box_size_px=box,
+            symmetry=str(model.get("symmetry") or "C1"),
+            classes=ClassTable.from_records(model.get("classes", [])),
+            fsc=FscTable.from_columns(fsc_columns, box, pixel) if fsc_columns else None,
+        )
 
     @property
     def cutoff_inv_angst(self) -> float:

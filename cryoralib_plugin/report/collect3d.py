@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from cryoralib_plugin.contract import labels
 from cryoralib_plugin.contract.results import ResultPaths
-from cryoralib_plugin.figures import ClassTable, FscTable, RefinedParticles, RoundResults
+from cryoralib_plugin.figures import RefinedParticles, RoundResults
 from cryoralib_plugin.io.documents import read_csv, read_json
 from cryoralib_plugin.io.mrc import read_mrc
 from cryoralib_plugin.io.star import read_star
@@ -73,25 +73,11 @@ class RoundReport:
 
 def read_round(paths: ResultPaths, iteration: int) -> RoundReport:
     """Read model, curves and particles of one round."""
-    model = read_json(paths.model_json(iteration))
-    box, pixel = int(model["box_size_px"]), float(model["pixel_size_angst"])
-    curves = read_csv(paths.fsc_csv(iteration))
-    classes = ClassTable.from_records(model.get("classes", []))
-    particles = _read_particles(paths.data_star(iteration), pixel)
-    results = RoundResults(
-        iteration=iteration,
-        program=str(model.get("program", "")),
-        stage=str(model.get("stage") or ""),
-        cutoff_px=float(model.get("cutoff_px") or np.nan),
-        pixel_size_angst=pixel,
-        box_size_px=box,
-        symmetry=str(model.get("symmetry") or "C1"),
-        classes=classes,
-        fsc=None
-        if curves.empty
-        else FscTable.from_columns({str(name): curves[name] for name in curves}, box, pixel),
-        particles=None if particles is None else particles.in_classes(len(classes)),
-    )
+    model, curves = read_json(paths.model_json(iteration)), read_csv(paths.fsc_csv(iteration))
+    results = RoundResults.from_model(model, {str(name): curves[name] for name in curves})
+    particles = _read_particles(paths.data_star(iteration), results.pixel_size_angst)
+    if particles is not None:
+        results = replace(results, particles=particles.in_classes(len(results.classes)))
     return RoundReport(paths, model, results)
 
 

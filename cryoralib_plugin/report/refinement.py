@@ -154,6 +154,8 @@ def _particles(report: RoundReport) -> List[Drawn]:
 
 
 def _rounds(record: RunRecord, report: RoundReport) -> List[Drawn]:
+    if not report.results.stage:
+        return []
     drawn = [_progress(record)]
     if len(report.numbers) > 1:
         caption = "A class that dies out or swallows the others shows here."
@@ -183,10 +185,10 @@ def _summary(record: RunRecord, report: RoundReport) -> List[List[str]]:
         ["Particles quarantined", f"{len(record.quarantine):,}"],
         ["Classes", str(len(classes))],
         ["Symmetry", results.symmetry],
-        ["Box as refined", box_words(results.box_size_px, results.pixel_size_angst)],
-        ["Rounds finished", str(results.iteration)],
+        ["Box of the map", box_words(results.box_size_px, results.pixel_size_angst)],
     ]
     if results.stage:
+        rows.append(["Rounds finished", str(results.iteration)])
         rows.append(["Last stage", f"{results.stage} search"])
     if np.isfinite(results.cutoff_inv_angst):
         rows.append(["Particles compared up to", f"{1 / results.cutoff_inv_angst:.2f} Å"])

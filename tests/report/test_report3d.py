@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 
 import numpy as np
@@ -174,6 +175,18 @@ def test_what_is_missing_leaves_the_rest(tmp_path):
     names = {path.stem for path in run.paths.report_dir.glob("*.png")}
     assert names == {"map_class001", "fsc", "rounds"}
     assert "3D refinement" in page
+
+
+def test_reconstruction_from_known_poses_has_no_rounds(tmp_path):
+    run = write_synthetic_run3d(tmp_path / "run", n_rounds=1, n_particles=20)
+    model = json.loads(run.paths.model_json(1).read_text(encoding="utf-8"))
+    model["program"] = "reconstruct"
+    run.paths.model_json(1).write_text(json.dumps(model), encoding="utf-8")
+    page = write_report(run.paths.run_dir).read_text(encoding="utf-8")
+    assert "3D reconstruction" in page
+    assert "Rounds finished" not in page and "compared up to" not in page
+    assert not (run.paths.report_dir / "rounds.png").exists()
+    assert (run.paths.report_dir / "directional_class001.png").is_file()
 
 
 def test_run_before_its_first_round_is_told_in_words(tmp_path):
