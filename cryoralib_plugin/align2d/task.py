@@ -9,7 +9,7 @@ from typing import Any, Iterator, Optional, Tuple
 
 import numpy as np
 
-from cryoralib_plugin.arrays import namespace_of
+from cryoralib_plugin.arrays import device_of, namespace_of
 from cryoralib_plugin.contract._param import ConfigError
 from cryoralib_plugin.contract.schedule import outer_radius
 from cryoralib_plugin.fourier.filters import apply_filter
@@ -24,8 +24,9 @@ logger = logging.getLogger(__name__)
 DEFAULT_BATCH_SIZE = 256
 # Particles, spread over the whole set and the same on every rank, that tell the mean CTF^2.
 _CTF_SAMPLE = 200
-# Pixels that are normalised together: in double precision they take several times their room.
-_NORMALISED_PIXELS = 2**22
+# Pixels that are normalised together: on the processor as many as its cache holds in double
+# precision, on a GPU as many as keep it busy without taking much of its room.
+_NORMALISED_PIXELS = {"cpu": 2**18, "cuda": 2**22}
 
 
 @dataclass(frozen=True)
@@ -206,14 +207,15 @@ def normalised_in_disk(images: Any, radius_px: float) -> Any:
     All pixels are changed; the disk only defines the statistics (SPARX ``normalize.mask``).
     """
     xp = namespace_of(images)
-    disk = circular_mask(images.shape[-1], radius_px, xp=xp) > 0
+    inside = xp.flatnonzero(circular_mask(images.shape[-1], radius_px, xp=xp) > 0)
     normalised = xp.empty(images.shape, xp.float32)
-    step = max(1, _NORMALISED_PIXELS // images.shape[-1] ** 2)
+    step = max(1, _NORMALISED_PIXELS[device_of(images=images)] // images.shape[-1] ** 2)
     for first in range(0, len(images), step):
         some = images[first : first + step]
-        inside = some[:, disk].astype(xp.float64)
-        mean = inside.mean(axis=1)[:, None, None]
-        deviation = inside.std(axis=1)[:, None, None]
+        values = some.reshape(len(some), -1)[:, inside].astype(xp.float64)
+        mean = values.mean(axis=1)
+        values -= mean[:, None]
+        deviation = xp.sqrt((values * values).mean(axis=1))
         deviation = xp.where(deviation > 0, deviation, 1.0)
-        normalised[first : first + step] = (some - mean) / deviation
+        normalised[first : first + step] = (some - mean[:, None, None]) / deviation[:, None, None]
     return normalised
