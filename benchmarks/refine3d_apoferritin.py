@@ -50,7 +50,7 @@ def main() -> int:
     rng = np.random.default_rng(1)
     curves = masked_fsc(first, second, mask, tuple(rng.normal(size=(2, *first.shape))))
     verdicts = Verdicts()
-    verdicts.below("seconds", run.seconds, 600)
+    verdicts.time(run, 600)
     verdicts.say("rounds", run.last)
     box = len(first)
     for name, curve in (("masked", curves.masked), ("phase-randomised", curves.corrected)):

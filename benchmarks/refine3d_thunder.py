@@ -65,7 +65,7 @@ def main() -> int:
     given = arguments(__doc__).parse_args()
     folder = folder_of(given)
     run = refine(
-        folder / "run", given, particles_file=CASE / "parts.thu",
+        folder / "run", given, particles_file=CASE / "parts.thu", pixel_size_angst=PIXEL,
         reference_file=CASE / "init.mrc", symmetry="C1", initial_resolution_angst=40,
         particle_diameter_angst=132, shift_std_px=2,
     )  # fmt: skip
@@ -75,7 +75,7 @@ def main() -> int:
     volume, true_map = 0.5 * sum(run.halves()), read_mrc(CASE / "truth.mrc")[0]
     mask = soft_sphere(BOX, 22, 6)
     verdicts = Verdicts()
-    verdicts.below("seconds", run.seconds, 120)
+    verdicts.time(run, 120)
     verdicts.say("rounds", run.last)
     apart = errors(found, truth)
     verdicts.below("median angle (deg)", np.median(apart.angle_deg), 1.2)
