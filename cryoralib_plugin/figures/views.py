@@ -22,6 +22,9 @@ _PER_PIXEL = 5
 """Views that a pixel holds on average, so that chance alone changes it by a half at most."""
 
 _LARGEST_N_SIDE = 16
+_MOST_VIEWS = 2_000_000
+"""Of more particles with their mates every n-th is drawn: a window should open at once."""
+
 _UNEVEN = 8.0
 """A peak so many times the even share is drawn on a logarithmic scale."""
 
@@ -52,12 +55,13 @@ def orientation_sphere(particles: RefinedParticles | None, *, symmetry: str = "C
     title = "Orientations"
     if particles is None or not np.isfinite(particles.tilt_deg).any():
         return figure_in_words("No particle has an orientation here.", title=title)
-    known = np.isfinite(particles.tilt_deg) & np.isfinite(particles.rot_deg)
-    rotations = from_euler(particles.rot_deg[known], particles.tilt_deg[known],
-                           np.zeros(int(known.sum())))  # fmt: skip
+    known = np.flatnonzero(np.isfinite(particles.tilt_deg) & np.isfinite(particles.rot_deg))
     operators = symmetry_operators(symmetry)
-    n_views = len(rotations) * len(operators)
-    n_side = sphere_bins(n_views)
+    stride = -(-len(known) * len(operators) // _MOST_VIEWS)
+    drawn = known[::stride]
+    rotations = from_euler(particles.rot_deg[drawn], particles.tilt_deg[drawn],
+                           np.zeros(len(drawn)))  # fmt: skip
+    n_side = sphere_bins(len(rotations) * len(operators))
     counts = count_views(rotations, n_side, operators)
     even = len(rotations) / n_pixels(n_side)
     density = counts / even
@@ -74,7 +78,8 @@ def orientation_sphere(particles: RefinedParticles | None, *, symmetry: str = "C
     _add_colour_bar(figure, axes, image)
     empty = 100 * float((counts == 0).mean())
     words = [
-        f"{len(rotations):,} particles"
+        f"{len(known):,} particles"
+        + (f", every {stride}th drawn" if stride > 1 else "")
         + (f" at their {len(operators)} mates of {symmetry}" if len(operators) > 1 else "")
         + f"; {n_pixels(n_side):,} pixels of {41253 / n_pixels(n_side):.0f} square degrees, "
         f"{even * len(operators):.0f} views each if even",

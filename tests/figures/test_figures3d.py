@@ -353,3 +353,10 @@ def test_few_refined_particles_are_drawn(n):
         figures.shift_density(particles, pixel_size_angst=1.5),
     ):
         assert _save(figure).startswith(b"\x89PNG")
+
+
+def test_of_very_many_particles_a_part_is_drawn(monkeypatch):
+    monkeypatch.setattr("cryoralib_plugin.figures.views._MOST_VIEWS", 5000)
+    figure = figures.orientation_sphere(_particles(20000), symmetry="C2")
+    assert "20,000 particles, every 8th drawn" in _words(figure)
+    assert float(figure.axes[0].images[0].get_array().mean()) == pytest.approx(1.0, abs=0.1)
