@@ -172,6 +172,7 @@ class Reconstruction(Gridding):
     recentre_map: bool = param(
         False,
         label="Recentre map",
-        help="Move the map by the mean shift of its particles after every round.",
+        help="Bring the mass of the map to the centre of the box while poses are searched globally. "
+        "Off: the map stays where the initial map was.",
         expert=True,
     )

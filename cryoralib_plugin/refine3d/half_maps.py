@@ -103,7 +103,7 @@ def correlation(
     """
     box = halves.shape[-1]
     if is_masked:
-        curves = masked_fsc(*halves, mask, _noise(box, key))
+        curves = masked_fsc(halves[0], halves[1], mask, _noise(box, key))
     else:
         none = np.full(box // 2 + 1, np.nan)
         curves = MaskedFsc(fsc(*halves), none, none, none, box // 2 + 1)

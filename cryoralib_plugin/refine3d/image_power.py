@@ -75,6 +75,19 @@ def summed_image_power(task: Task) -> ImagePower:
     return sums
 
 
+def background_power(task: Task, total: np.ndarray) -> float:
+    """Return the power of the noise taken as white, of a real or imaginary part.
+
+    Parameters
+    ----------
+    total : (N // 2 + 1,) float64, power of the images by shell.
+    """
+    box = task.box_size_px
+    if task.config.preprocess.normalise_background:
+        return 0.5 * box**2
+    return float(total[np.arange(box // 2 + 1) >= 3 * box // 8].mean())
+
+
 def initial_noise_power(sums: ImagePower) -> np.ndarray:
     """Return the noise power a run begins with, (2, n_groups, N // 2 + 1) float64.
 

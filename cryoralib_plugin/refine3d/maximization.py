@@ -11,8 +11,8 @@ import numpy as np
 from cryoralib_plugin.fourier.fsc import MaskedFsc
 from cryoralib_plugin.kernels.backproject import SliceSums
 
-from .centre import moved_to_centre
 from .classes import class_shares, told_apart
+from .frame import centre_of_mass_px, drift_px, free_shift, moved
 from .half_maps import (
     HalfSums,
     correlation,
@@ -130,9 +130,23 @@ def _maps_of_class(
     merged = merged_map(first, second, passed)
     joined = joined_shell(used, box * task.pixel_size_angst, settings)
     filtered = filtered_halves(first, second, passed, merged, joined)
-    if settings.recentre_map and step.stage == GLOBAL:
-        filtered, merged, unfiltered = moved_to_centre(
-            (filtered, merged, unfiltered), mask, task.config.reference.symmetry
-        )
+    if step.stage == GLOBAL:
+        shift = -_displacement_px(task, merged, mask, before.mean(axis=0), step)
+        filtered, merged, unfiltered = (moved(one, shift) for one in (filtered, merged, unfiltered))
     references = filtered * mask if config.mask.flatten_solvent else filtered
     return ClassMaps(references.astype(np.float32), used, unfiltered, merged, mask, curves)
+
+
+def _displacement_px(
+    task: Task, merged: np.ndarray, mask: np.ndarray, before: np.ndarray, step: Step
+) -> np.ndarray:
+    """Return how far a map lies from where it should be, (3,) float64: z, y, x.
+
+    While poses are searched everywhere a map may be moved freely, for shifts are found again. It
+    stays where the map before it was, and thus in its mask, or comes to the centre of the box.
+    """
+    if task.config.reconstruction.recentre_map:
+        found = centre_of_mass_px(merged, mask)
+    else:
+        found = drift_px(merged * mask, before, step.cutoff_px)
+    return free_shift(found, task.config.reference.symmetry)

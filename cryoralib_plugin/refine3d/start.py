@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Optional
 
 import numpy as np
 
-from cryoralib_plugin.contract._param import ConfigError
 from cryoralib_plugin.fourier.band import FourierBand
 from cryoralib_plugin.fourier.masks3d import distance_map
-from cryoralib_plugin.fourier.shells import lowpass_volume
+from cryoralib_plugin.fourier.shells import filter_shells
 from cryoralib_plugin.fourier.volume import fourier_volume
 from cryoralib_plugin.geometry.rotations import to_matrices
 from cryoralib_plugin.geometry.so3_grid import super_fibonacci
 from cryoralib_plugin.kernels.project import project
 from cryoralib_plugin.optics.ctf import ctf_in_band
 
+from .ab_initio import ab_initio_map
 from .classes import told_apart
-from .image_power import ImagePower, initial_noise_power, summed_image_power
+from .image_power import (
+    ImagePower,
+    background_power,
+    initial_noise_power,
+    summed_image_power,
+)
 from .masking import mask_of_stage
 from .reconstruct_known import maps_of_poses
 from .state import GLOBAL, Refine3DState
@@ -37,6 +42,15 @@ _SAMPLE = 200
 
 _LEAST_SIGNAL = 0.01
 """Share of the power of images that is signal at least, where the scale of a map is fitted."""
+
+_STEEPEST = 4.0
+"""Most that the finest shells of an initial map are raised, relative to its coarsest."""
+
+_FAINT = 1e-4
+"""Power of a shell, relative to the strongest, below which a map has nothing to be raised."""
+
+_BELIEVED = 0.8
+"""Share of the power of a given map that it is believed to explain: so much less is noise."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +84,16 @@ def initial_state(task: Task, maps: StartMaps) -> Refine3DState:
     if maps.reference is not None:
         volume = prepared_map(task, maps.reference, maps.mask)
         if not task.config.reference.reference_scale_known:
-            volume = volume * np.float32(fitted_scale(task, volume, sums))
+            volume = scaled_map(task, volume, maps.mask, sums)
+        explained = _BELIEVED * projected_power(task, volume)
+        # What all particles share has been taken off already: the background is noise for sure.
+        level = background_power(task, sums.total_power().mean(axis=0))
+        noise = np.maximum(noise - explained, np.minimum(noise, level))
     elif task.config.reference.start_from_poses:
         _, made = maps_of_poses(task, noise, mask=maps.mask)
         volume = prepared_map(task, made.merged.mean(axis=0), maps.mask)
     else:
-        raise ConfigError(
-            "there is no initial map and no poses to make one of: give reference_file, or switch "
-            "start_from_poses on"
-        )
+        volume = ab_initio_map(task, sums)
     return state_of_map(task, volume, noise)
 
 
@@ -103,66 +118,99 @@ def state_of_map(task: Task, volume: np.ndarray, noise_power: np.ndarray) -> Ref
 
 
 def prepared_map(task: Task, volume: np.ndarray, mask: Optional[np.ndarray]) -> np.ndarray:
-    """Return a map (N, N, N) float32 filtered to the initial resolution, its solvent flat and 0."""
-    config, pixel_size = task.config, task.pixel_size_angst
-    diameter_px = task.diameter_angst / pixel_size
-    solvent = distance_map(len(volume)) > diameter_px / 2
+    """Return a map (N, N, N) float32 without what the first round does not compare, solvent 0.
+
+    Shells of the first round are kept as they are; two shells after them the map ends.
+    """
+    box = task.box_size_px
+    solvent = distance_map(box) > task.diameter_angst / task.pixel_size_angst / 2
     level = np.median(volume[solvent]) if solvent.any() else 0.0
-    resolution = config.reference.initial_resolution_angst
-    smooth = lowpass_volume(volume.astype(np.float64) - level, pixel_size, resolution)
-    if config.mask.flatten_solvent:
-        smooth = smooth * mask_of_stage(
-            smooth,
-            config.mask,
-            stage=GLOBAL,
-            diameter_px=diameter_px,
-            pixel_size_angst=pixel_size,
-            given=mask,
-        )
-    return smooth.astype(np.float32)
+    smooth = filter_shells(volume.astype(np.float64) - level, _passed(task, np.ones(box // 2 + 1)))
+    return _flattened(task, smooth, mask)
 
 
-def fitted_scale(task: Task, volume: np.ndarray, sums: ImagePower) -> float:
-    """Return what a map is multiplied by to have the power that particles show.
+def scaled_map(
+    task: Task, volume: np.ndarray, mask: Optional[np.ndarray], sums: ImagePower
+) -> np.ndarray:
+    """Return a prepared map (N, N, N) float32 with the amplitudes that particles show.
 
-    ``s^2 = sum (|X|^2 - 2 sigma^2) / sum |C A|^2``, with A the projections of the map at rotations
+    The factors of its shells are those of :func:`fitted_factors`.
+    """
+    factors = fitted_factors(task, projected_power(task, volume), sums)
+    first = task.limits.first_px - 1
+    logger.info(
+        "the initial map is multiplied by %.4g at its coarsest detail, %.4g at its finest",
+        factors[1], factors[first],
+    )  # fmt: skip
+    raised = filter_shells(volume.astype(np.float64), _passed(task, factors))
+    return _flattened(task, raised, mask)
+
+
+def fitted_factors(task: Task, projected: np.ndarray, sums: ImagePower) -> np.ndarray:
+    """Return what each shell of a map is multiplied by to have the power of particles.
+
+    ``f^2 = (|X|^2 - 2 sigma^2) / |C A|^2`` by shell, with A the projections of the map at rotations
     of an even grid and C the CTFs of particles spread over the whole set. sigma^2 is that of white
     noise of unit variance where the background is normalised, else the power of the highest
-    shells. Sums go from the first shell that is compared up to any other one, and the lowest ratio
-    counts: initial maps fade towards their resolution, which must not make the rest of them
-    stronger. If nothing stands out of the noise, one hundredth of the power is taken for signal.
+    shells; one hundredth of the power is signal at least. Factors never fall towards finer detail
+    and rise to four times that of the coarsest at most: initial maps fade, and the power of ice at
+    the coarsest shells is not the molecule's.
 
     Parameters
     ----------
-    volume : (N, N, N) float32.
+    projected : (N // 2 + 1,) float64, of :func:`projected_power`.
     sums : of the images of all ranks.
+
+    Returns
+    -------
+    (N // 2 + 1,) float64; beyond the first round's shells that of the last of them.
     """
-    box, limits = task.box_size_px, task.limits
-    band = FourierBand.between(box, limits.lowest_px, limits.first_px)
-    shells = np.arange(box // 2 + 1)
+    limits, shells = task.limits, np.arange(len(projected))
     total = sums.total_power().mean(axis=0)
-    if task.config.preprocess.normalise_background:
-        level = 0.5 * box**2
-    else:
-        level = total[shells >= 3 * box // 8].mean()
-    terms = np.bincount(band.shell, minlength=len(shells))
-    power = np.cumsum(terms * total)
-    signal = np.maximum(power - level * np.cumsum(terms), _LEAST_SIGNAL * power)
-    expected = np.cumsum(terms * _projected_power(task, volume, band))
-    seen = expected > 0.0
-    if not seen.any():
+    signal = np.maximum(total - background_power(task, total), _LEAST_SIGNAL * total)
+    used = (shells >= limits.lowest_px) & (shells < limits.first_px)
+    if not (projected[used] > 0.0).any():
         raise ValueError(
             "the initial map has no contrast between lowest_resolution_angst and "
             "initial_resolution_angst: is it empty, or is initial_resolution_angst too coarse?"
         )
-    scale = float(np.sqrt((signal[seen] / expected[seen]).min()))
-    logger.info("grey values of the initial map are multiplied by %.4g", scale)
-    return scale
+    seen = used & (projected > _FAINT * projected[used].max())
+    ratio = np.where(seen, signal / np.where(seen, projected, 1.0), np.inf)
+    rising = np.sqrt(np.minimum.accumulate(ratio[::-1])[::-1])
+    lowest = rising[: limits.first_px].min()
+    return np.minimum(rising, _STEEPEST * lowest)
 
 
-def _projected_power(task: Task, volume: np.ndarray, band: FourierBand) -> Any:
-    """Return the mean of ``1/2 |C A|^2`` by shell, (N // 2 + 1,) float64."""
-    n_shells = task.box_size_px // 2 + 1
+def _flattened(task: Task, volume: np.ndarray, mask: Optional[np.ndarray]) -> np.ndarray:
+    config = task.config
+    if config.mask.flatten_solvent:
+        volume = volume * mask_of_stage(
+            volume,
+            config.mask,
+            stage=GLOBAL,
+            diameter_px=task.diameter_angst / task.pixel_size_angst,
+            pixel_size_angst=task.pixel_size_angst,
+            given=mask,
+        )
+    return volume.astype(np.float32)
+
+
+def _passed(task: Task, factors: np.ndarray) -> np.ndarray:
+    """Return factors of shells that end two shells after those of the first round."""
+    beyond = np.arange(len(factors)) - (task.limits.first_px - 1)
+    return np.where(beyond > 0, np.where(beyond == 1, 0.5, 0.0), 1.0) * factors
+
+
+def projected_power(task: Task, volume: np.ndarray) -> np.ndarray:
+    """Return the mean of ``1/2 |C A|^2`` over shells, rotations and CTFs, (N // 2 + 1,) float64.
+
+    Parameters
+    ----------
+    volume : (N, N, N) float32, whose projections are A.
+    """
+    box = task.box_size_px
+    n_shells = box // 2 + 1
+    band = FourierBand.between(box, 0, task.limits.last_px)
     counts = np.maximum(np.bincount(band.shell, minlength=n_shells), 1)
     padding = task.config.reconstruction.padding_factor
     spectrum = fourier_volume(volume, max_radius_px=band.highest_px, padding=padding)
@@ -173,4 +221,4 @@ def _projected_power(task: Task, volume: np.ndarray, band: FourierBand) -> Any:
     rows = np.unique(np.linspace(0, len(task.table) - 1, _SAMPLE).astype(np.int64))
     ctf = ctf_in_band(task.table.ctf(rows), band, task.pixel_size_angst).astype(np.float64)
     ctf_power = np.bincount(band.shell, (ctf**2).mean(axis=0), minlength=n_shells)
-    return 0.5 * slice_power / counts * ctf_power / counts
+    return np.asarray(0.5 * slice_power / counts * ctf_power / counts)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cryoralib_plugin.contract._param import ConfigError
 from cryoralib_plugin.fourier.fsc import fsc
 from cryoralib_plugin.fourier.masks3d import distance_map
 from cryoralib_plugin.fourier.shells import power_spectrum
@@ -48,14 +47,19 @@ def test_a_known_scale_is_left_alone(posed):
     assert _scale_to_truth(state.references[0, 0], posed.volume) == pytest.approx(7.0, rel=0.05)
 
 
-def test_a_faded_map_is_not_made_too_strong(shared_data):
+def test_a_faded_map_gets_the_amplitudes_of_the_particles(shared_data):
     # Its power falls to a tenth of the truth's within the shells of the first round.
     folder = shared_data / "oracle" / "thunder_case"
     posed = posed_thunder(folder, initial_resolution_angst=40.0, start_from_poses=False)
     init = read_mrc(folder / "init.mrc")[0].reshape((64,) * 3)
     state = initial_state(posed.task, StartMaps(init))
     ratio = np.sqrt(power_spectrum(state.references[0, 0]) / power_spectrum(posed.volume))
-    assert ratio[1:4] == pytest.approx(1.0, abs=0.35)
+    # 40 A is shell 5.
+    assert ratio[1:6] == pytest.approx(1.0, abs=0.1)
+    assert (ratio[8:] < 0.05).all()
+    # What the map explains is noise no more, the rest is.
+    assert state.noise_power[:, 0, 1:5] == pytest.approx(posed.noise_power, rel=0.15)
+    assert (state.noise_power[:, 0, 7:10] > 1.8 * posed.noise_power).all()
 
 
 def test_detail_beyond_the_initial_resolution_and_solvent_are_gone(posed):
@@ -117,8 +121,3 @@ def test_shares_add_up_and_none_is_too_small():
     np.testing.assert_allclose(shares, 0.5)
     shares, rescued = class_shares(np.array([0.0, 10.0]), 0.0)
     assert rescued == [] and shares[0] == 0.0
-
-
-def test_without_map_and_poses_there_is_nothing_to_begin_with(posed):
-    with pytest.raises(ConfigError, match="there is no initial map and no poses to make one of"):
-        initial_state(posed.task, StartMaps())

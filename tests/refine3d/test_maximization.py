@@ -12,6 +12,7 @@ from cryoralib_plugin.fourier.fsc import fsc, last_shell_above
 from cryoralib_plugin.fourier.masks3d import soft_sphere
 from cryoralib_plugin.fourier.shells import power_spectrum, shell_index
 from cryoralib_plugin.geometry.rotations import to_matrices
+from cryoralib_plugin.refine3d.frame import centre_of_mass_px, drift_px, free_shift
 from cryoralib_plugin.refine3d.maximization import maximization
 from cryoralib_plugin.refine3d.reconstruct_known import (
     cloud_of_table,
@@ -176,22 +177,32 @@ def test_the_mask_is_a_sphere_until_poses_are_known(posed, caplog):
     np.testing.assert_array_equal(mask(LOCAL, given, given=0.5 * sphere), 0.5 * sphere)
 
 
-def test_a_map_beside_the_centre_is_brought_there(posed):
-    moved = np.roll(posed.volume, (2, -1, 3), axis=(0, 1, 2))
-    task = with_parameters(posed.task, "reconstruction", recentre_map=True)
+@pytest.mark.parametrize("is_recentred", [False, True])
+def test_a_map_that_moved_is_brought_back_or_to_the_centre(posed, is_recentred):
+    task = with_parameters(posed.task, "reconstruction", recentre_map=is_recentred)
     noise = np.full((2, 1, BOX // 2 + 1), posed.noise_power)
     state = state_of_map(task, posed.volume, noise)
     rotations, shift, _ = task.table.poses3d()
-    # An object displaced by d shows itself displaced by the first rows of R^T d.
-    offset = np.einsum("nij,i->nj", to_matrices(rotations), np.array([3.0, -1.0, 2.0]))[:, :2]
+    # An object displaced by d shows itself displaced by the first two columns of R on d.
+    offset = np.einsum("nij,i->nj", to_matrices(rotations), np.array([2.5, -1.0, 1.5]))[:, :2]
     off_centre = replace(task, table=task.table.with_poses3d(rotations, shift + offset))
     sums = _sums(off_centre, state)
     still, _ = maximization(task, sums, state, Step(1, LOCAL, 12, 14))
-    after, _ = maximization(task, sums, state, Step(1, GLOBAL, 12, 14))
+    after, maps = maximization(task, sums, state, Step(1, GLOBAL, 12, 14))
     inside = soft_sphere(BOX, 12.5, 0)
-    overlap = [
-        float(np.corrcoef((one * inside).ravel(), (posed.volume * inside).ravel())[0, 1])
-        for one in (still.references[0, 0], after.references[0, 0])
-    ]
-    assert np.corrcoef(still.references[0, 0].ravel(), moved.ravel())[0, 1] > 0.8
-    assert overlap[1] > overlap[0] + 0.2
+    moved, back = (drift_px(one.references[0, 0], posed.volume, 8) for one in (still, after))
+    np.testing.assert_allclose(moved, [1.5, -1.0, 2.5], atol=0.1)
+    if is_recentred:
+        centre = centre_of_mass_px(maps.merged[0], inside)
+        assert np.abs(centre).max() < 0.5
+    else:
+        np.testing.assert_allclose(back, 0.0, atol=0.05)
+        np.testing.assert_allclose(drift_px(maps.merged[0], posed.volume, 8), 0.0, atol=0.05)
+
+
+def test_symmetry_says_where_a_map_may_move():
+    shift = np.array([3.0, 2.0, 1.0])
+    np.testing.assert_array_equal(free_shift(shift, "C1"), shift)
+    np.testing.assert_array_equal(free_shift(shift, "C4"), [3.0, 0.0, 0.0])
+    for name in ("D2", "T", "O", "I2"):
+        np.testing.assert_array_equal(free_shift(shift, name), 0.0)
