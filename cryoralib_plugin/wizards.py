@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 from pwem.constants import UNIT_PIXEL
 from pwem.objects import SetOfClasses2D
@@ -107,27 +108,27 @@ class CryoRalibSymmetryWizard(Wizard):
         chosen = dialog.ListDialog(
             form.root,
             "Point groups",
-            _PointGroups(),
+            PointGroups(),
             "The initial map must lie in the setting: axes go through its centre.",
             selectmode="browse",
             selectOnDoubleClick=True,
         )
         if chosen.resultYes():
-            form.setVar(SYMMETRY, chosen.values[0][0])
+            form.setVar(SYMMETRY, chosen.values[0].name)
 
 
-class _PointGroups(TreeProvider):
+class PointGroups(TreeProvider):
     """The rows of the list of point groups."""
 
     def getColumns(self):
         return [("Group", 80), ("Axes", 320), ("For", 330)]
 
     def getObjects(self):
-        return POINT_GROUPS
+        # The list remembers its rows by an attribute that it gives each.
+        return [SimpleNamespace(name=name, values=values) for name, *values in POINT_GROUPS]
 
     def getObjectInfo(self, obj):
-        name, axes, examples = obj
-        return {"key": name, "text": name, "values": (axes, examples)}
+        return {"key": obj.name, "text": obj.name, "values": obj.values}
 
 
 class CryoRalibHardwareWizard(Wizard):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real Scipion project from nothing: simulate, import, classify, align; the pictures at the end.
+"""A real Scipion project from nothing: particles to averages and to a map; pictures at the end.
 
 Nothing is downloaded. The project opens in Scipion like any other one.
 """
@@ -35,6 +35,16 @@ MULTIREFERENCE: Dict[str, Any] = {
 }  # fmt: skip
 REFERENCE_FREE: Dict[str, Any] = {
     "nIterations": 3, "shiftRangePx": "2 1", "outerRadiusPx": 27, "ctfCorrection": 2,
+}  # fmt: skip
+SIMULATED_VIEWS: Dict[str, Any] = {
+    "nParticles": 600,
+    "boxSizePx": 56,
+    "pixelSizeAngst": 4.0,
+    "objectDiameterAngst": 150.0,
+    "snr": 0.1,
+}
+REFINEMENT: Dict[str, Any] = {
+    "initialResolutionAngst": 40.0, "particleDiameterAngst": 170.0, "shiftStdPx": 3.0,
 }  # fmt: skip
 
 
@@ -74,8 +84,10 @@ def run_demo(
     simulated: Dict[str, Any] = SIMULATED,
     multireference: Dict[str, Any] = MULTIREFERENCE,
     reference_free: Dict[str, Any] = REFERENCE_FREE,
+    simulated_views: Dict[str, Any] = SIMULATED_VIEWS,
+    refinement: Dict[str, Any] = REFINEMENT,
 ) -> List[Path]:
-    """Run the four protocols in a new project below `output`; the report page of each alignment."""
+    """Run all protocols in a new project below `output`; the report page of each program's run."""
     project = new_project(output)
     began = time.monotonic()
     simulation = launch(project, "CryoRalibProtSimulateParticles", simulated)
@@ -96,9 +108,24 @@ def run_demo(
         {**reference_free, "numberOfMpi": n_ranks},
         inputParticles=(classified, "outputClasses"),
     )
-    pages = [report(Path(run.getPath("extra", "run"))) for run in (classified, aligned)]
+    views = launch(project, "CryoRalibProtSimulateParticles", simulated_views)
+    refined = launch(
+        project,
+        "CryoRalibProtRefine3D",
+        {**refinement, "numberOfMpi": n_ranks},
+        inputParticles=(views, "outputParticles"),
+        referenceVolume=(views, "outputVolume"),
+    )
+    pages = [report(Path(run.getPath("extra", "run"))) for run in (classified, aligned, refined)]
     logger.info("the project took %.0f s", time.monotonic() - began)
-    return [Path(project.getPath()) / page for page in pages]
+    here = Path(project.getPath())
+    for words, path in (
+        ("map", refined.outputVolume.getFileName()),
+        ("Fourier shell correlation", pages[-1].with_name("fsc.png")),
+        ("orientations on the sphere", pages[-1].with_name("orientations.png")),
+    ):
+        logger.info("%s: %s", words, here / path)
+    return [here / page for page in pages]
 
 
 def new_project(output: Path, wanted: str = PROJECT) -> Any:

@@ -18,7 +18,7 @@ from cryoralib_plugin.scipion.star import read_tables
 from cryoralib_plugin.tests.scipion_project import BOX, ProjectTest
 from cryoralib_plugin.tests.synthetic_run3d import write_run3d
 from cryoralib_plugin.tests.synthetic_set import PIXEL_SIZE_ANGST
-from cryoralib_plugin.wizards import POINT_GROUPS, diameter_angst
+from cryoralib_plugin.wizards import PointGroups, diameter_angst
 
 N_PARTICLES = 40
 
@@ -248,5 +248,10 @@ class TestRefine3DValidation(ProjectTest):
 
     def test_wizards_speak_the_forms_language(self):
         self.assertEqual(diameter_angst(20, 1.34), 54.0)
-        for group, _, _ in POINT_GROUPS:
-            self.assertEqual(self._form(symmetry=group).validate(), [])
+        provider = PointGroups()
+        rows = provider.getObjects()
+        self.assertEqual(len(provider.getColumns()), 1 + len(rows[0].values))
+        for row in rows:
+            row._treeId = "what pyworkflow's list gives every row"
+            name = provider.getObjectInfo(row)["key"]
+            self.assertEqual(self._form(symmetry=name).validate(), [])
