@@ -149,13 +149,23 @@ def config_of(protocol: Any, config_class: Type[Config], **others: Any) -> Confi
 
 
 def new_problems(protocol: Any, config_class: type, error: ConfigError) -> List[str]:
-    """The sentences of a ConfigError, unless Scipion says the same field by field anyway."""
-    for name, _ in shown_params(protocol, config_class):
+    """The sentences of a ConfigError, unless Scipion says the same field by field anyway.
+
+    Parameters are called by the labels that the form shows.
+    """
+    labels: Dict[str, str] = {}
+    for name, declared in shown_params(protocol, config_class):
         shown = protocol.getParam(form_name(name))
         if protocol.evalParamCondition(form_name(name)):
             if shown.validate(protocol.getAttributeValue(form_name(name))):
                 return []
-    return str(error).splitlines()
+        if "_" in name:
+            labels[name] = declared.label
+    words = re.compile(r"\b\w+\b")
+    return [
+        words.sub(lambda found: labels.get(found.group(), found.group()), line)
+        for line in str(error).splitlines()
+    ]
 
 
 class DeclaredBounds(params.Validator):

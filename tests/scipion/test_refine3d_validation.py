@@ -95,7 +95,7 @@ class TestRefine3DValidation(ProjectTest):
         self.assertRefused("Particle diameter (99 Å) must not exceed", particleDiameterAngst=99.0)
         self.assertRefused("symmetry 'D0' is not known", symmetry="D0")
         self.assertRefused("contains mirrors", symmetry="C3v")
-        self.assertRefused("without global_search the run needs poses", globalSearch=False)
+        self.assertRefused("without Global search the run needs poses", globalSearch=False)
         self.assertRefused(
             "11 map(s) of two halves need at least 44 particles",
             self._form("CryoRalibProtClassify3D", nClasses=11),

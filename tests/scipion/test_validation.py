@@ -154,7 +154,7 @@ class TestValidation(ProjectTest):
 
     def test_simulation_is_checked_as_a_whole(self):
         errors = self.new("CryoRalibProtSimulateParticles", boxSizePx=16).validate()
-        self.assertIn("enlarge box_size_px", " ".join(errors))
+        self.assertIn("enlarge Box size", " ".join(errors))
 
 
 class TestWizards(ProjectTest):
