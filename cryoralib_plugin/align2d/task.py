@@ -207,7 +207,7 @@ def normalised_in_disk(images: Any, radius_px: float) -> Any:
     All pixels are changed; the disk only defines the statistics (SPARX ``normalize.mask``).
     """
     xp = namespace_of(images)
-    inside = xp.flatnonzero(circular_mask(images.shape[-1], radius_px, xp=xp) > 0)
+    inside = xp.nonzero(circular_mask(images.shape[-1], radius_px, xp=xp).ravel() > 0)[0]
     normalised = xp.empty(images.shape, xp.float32)
     step = max(1, _NORMALISED_PIXELS[device_of(images=images)] // images.shape[-1] ** 2)
     for first in range(0, len(images), step):
