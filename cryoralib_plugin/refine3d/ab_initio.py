@@ -44,7 +44,7 @@ from .task import Task
 
 logger = logging.getLogger(__name__)
 
-N_STEPS = 60
+N_STEPS = 40
 FEATURES = (3.5, 7.0)
 """Cut-off of the first and last steps in waves across the particle: D r / N."""
 
@@ -59,7 +59,7 @@ _N_KEPT = 24
 """Rotations at which a particle enters."""
 
 _COARSER = 1.4
-"""The scan is made for a cut-off so much lower: lobes are enough."""
+"""The scan is made for a cut-off so much lower, and for half as many shifts: lobes are enough."""
 
 _CHOICE, _FIRST_ROTATIONS = 250, 251
 _LEAST_SIGNAL = 1e-3
@@ -181,9 +181,13 @@ def _scan_set(task: Task, step: Anneal, search: Search) -> ScanSet:
     diameter_px = task.diameter_angst / task.pixel_size_angst
     coarse = max(step.cutoff_px / _COARSER, 1.0)
     n_rotations = scan_size(task.box_size_px, diameter_px, coarse, len(task.operators))
-    filter = replace(search.filter, n_scan_rotations=max(n_rotations, 200 // len(task.operators)))
+    settings = replace(
+        search.filter,
+        n_scan_rotations=max(n_rotations, 200 // len(task.operators)),
+        shift_density=0.5 * search.filter.shift_density,
+    )
     return make_scan_set(
-        replace(search, filter=filter), box_size_px=task.box_size_px, diameter_px=diameter_px,
+        replace(search, filter=settings), box_size_px=task.box_size_px, diameter_px=diameter_px,
         cutoff_px=step.cutoff_px, lowest_px=task.limits.lowest_px, operators=task.operators,
     )  # fmt: skip
 

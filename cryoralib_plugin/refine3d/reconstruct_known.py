@@ -13,7 +13,7 @@ from cryoralib_plugin.fourier.band import FourierBand, shift_phases
 from cryoralib_plugin.geometry.rotations import to_matrices
 from cryoralib_plugin.kernels.backproject import Views, backproject
 
-from .cloud import PoseCloud, cloud_around
+from .cloud import PoseCloud
 from .image_power import initial_noise_power, summed_image_power
 from .maximization import maximization
 from .particle_data import ParticleData
@@ -81,8 +81,13 @@ def maps_of_poses(
 def cloud_of_table(task: Task) -> PoseCloud:
     """Return the poses of this rank's particles as clouds of one point, the same in all classes."""
     rotations, shift_px, known = task.table.poses3d(task.rows)
-    single = PoseCloud.unknown(len(task.rows), task.n_classes, 1, 1, 1)
-    return cloud_around(rotations, shift_px, known, single)
+    n_classes = task.n_classes
+    return PoseCloud(
+        np.repeat(rotations[:, None, None], n_classes, axis=1).astype(np.float32),
+        np.repeat(shift_px[:, None, None], n_classes, axis=1).astype(np.float32),
+        np.ones((len(task.rows), n_classes, 1), np.float32),
+        known,
+    )
 
 
 def summed_at_poses(

@@ -8,10 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cryoralib_plugin.contract import labels
 from cryoralib_plugin.fourier.fsc import fsc, last_shell_above
 from cryoralib_plugin.fourier.masks3d import soft_sphere
 from cryoralib_plugin.fourier.shells import power_spectrum, shell_index
 from cryoralib_plugin.geometry.rotations import to_matrices
+from cryoralib_plugin.parallel.partition import rows_of_rank
+from cryoralib_plugin.refine3d.cloud import PoseCloud
 from cryoralib_plugin.refine3d.frame import centre_of_mass_px, drift_px, free_shift
 from cryoralib_plugin.refine3d.maximization import maximization
 from cryoralib_plugin.refine3d.reconstruct_known import (
@@ -206,3 +209,45 @@ def test_symmetry_says_where_a_map_may_move():
     np.testing.assert_array_equal(free_shift(shift, "C4"), [3.0, 0.0, 0.0])
     for name in ("D2", "T", "O", "I2"):
         np.testing.assert_array_equal(free_shift(shift, name), 0.0)
+
+
+def test_sums_are_the_same_for_any_ranks_and_batches(posed):
+    task, state = _state(posed)
+    whole = _sums(task, state)
+    small = with_parameters(task, "compute", batch_size=7)
+    parts = []
+    for rank in (0, 1, 2):
+        rows = rows_of_rank(len(task.table), rank, 3)
+        mine = replace(
+            small, rows=rows, ids=task.ids[rows], half=task.half[rows], group=task.group[rows],
+            ctf=task.ctf[rows],
+        )  # fmt: skip
+        parts.append(_sums(mine, state))
+    for half in (0, 1):
+        for name in ("data", "weight"):
+            total = sum(getattr(one.slices[0][half], name) for one in parts)
+            np.testing.assert_array_equal(total, getattr(whole.slices[0][half], name))
+    assert sum(one.class_mass for one in parts) == whole.class_mass == 300 / POWER_UNIT
+
+
+def test_a_cloud_enters_at_its_points_and_weights_count(posed):
+    task, state = _state(posed)
+    single = cloud_of_table(task)
+    many = PoseCloud(
+        np.repeat(single.rotations, 5, axis=2), np.repeat(single.shift_px, 4, axis=2),
+        np.repeat(single.defocus_factor, 3, axis=2), single.known,
+    )  # fmt: skip
+    one, other = (
+        summed_at_poses(task, state, cloud, lambda n: None).slices[0][0] for cloud in (single, many)
+    )
+    close = np.abs(one.data - other.data).max() / np.abs(one.data).max()
+    assert close < 1e-5
+    # A particle of weight 0 and one without a pose are left out.
+    weight = np.where(np.arange(300) < 150, 0.0, 2.0)
+    table = task.table.with_columns({labels.WEIGHT: weight})
+    doubled = summed_at_poses(replace(task, table=table), state, single, lambda n: None)
+    known = replace(single, known=np.arange(300) >= 150)
+    plain = summed_at_poses(task, state, known, lambda n: None)
+    np.testing.assert_allclose(
+        doubled.slices[0][0].weight, 2 * plain.slices[0][0].weight, atol=1000
+    )
