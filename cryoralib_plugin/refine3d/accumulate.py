@@ -24,9 +24,6 @@ from .posterior import Posterior
 from .resample import systematic_counts
 from .sums import POWER_UNIT, NoiseSums, RoundSums
 
-N_VIEWS = 24
-"""Views at which a particle enters a map in each class: its posterior, drawn systematically."""
-
 GRADE_RANGE = (0.1, 3.0)
 """Least and largest weight of a particle in the map, relative to the mean of its half."""
 
@@ -44,6 +41,7 @@ class Insertion:
     ----------
     sums : changed in place.
     device : where the particles are.
+    n_views : at how many rotations a particle enters a map: its posterior, drawn systematically.
     symmetry : (order, 3, 3) float64 on the host.
     cutoff_px : radius of the comparison, for the scores.
     mean_score : (2,) float64, score of a particle of weight 1, by half; NaN: all weigh the same.
@@ -51,6 +49,7 @@ class Insertion:
 
     sums: RoundSums
     device: Device
+    n_views: int
     symmetry: np.ndarray
     cutoff_px: int
     mean_score: np.ndarray
@@ -93,9 +92,9 @@ def accumulate(
         if not len(rows):
             continue
         some, chosen = data[rows], posterior[rows]
-        counts = systematic_counts(chosen.rotation_weight, offsets[rows], N_VIEWS)
+        counts = systematic_counts(chosen.rotation_weight, offsets[rows], insertion.n_views)
         image, point = xp.nonzero(counts)
-        share = counts[image, point] / N_VIEWS * probability[rows][image]
+        share = counts[image, point] / insertion.n_views * probability[rows][image]
         spectra, power = _mean_spectra(some, chosen)
         backproject(
             insertion.sums.slices[k][half],

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from cryoralib_plugin.arrays import namespace_of
+from cryoralib_plugin.geometry.acg import draw_steps, ratio_of_scale
+from cryoralib_plugin.geometry.rotations import multiply, normalise
+from cryoralib_plugin.kernels.random import normal
 
 
 @dataclass(frozen=True)
@@ -57,23 +59,47 @@ class PoseCloud:
             getattr(self, field.name)[rows] = getattr(clouds, field.name)
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How far poses from a file may be wrong, as normal distributions; key of the draws.
+
+    Attributes
+    ----------
+    angle_deg : scale about each axis of the image.
+    shift_px : standard deviation on each axis.
+    seed : of the run.
+    """
+
+    angle_deg: float
+    shift_px: float
+    seed: int
+
+
 def cloud_around(
-    rotations: np.ndarray, shift_px: np.ndarray, known: np.ndarray, cloud: PoseCloud
-) -> PoseCloud:
-    """Return clouds whose points all lie on the given poses, of the size of others.
+    rotations: np.ndarray, shift_px: np.ndarray, known: np.ndarray, ids: np.ndarray,
+    like: PoseCloud, spread: Spread,
+) -> PoseCloud:  # fmt: skip
+    """Return clouds around given poses, on the host.
 
     Parameters
     ----------
     rotations : (n, 4) float.
     shift_px : (n, 2) float.
     known : (n,) bool, which of them are poses at all.
-    cloud : n clouds that tell the numbers of points.
+    ids : (n,) int64, what draws are keyed by.
+    like : n clouds that tell the numbers of points.
+    spread : of the points.
     """
-    xp = namespace_of(cloud.rotations)
+    n_rotations, n_shifts = like.rotations.shape[2], like.shift_px.shape[2]
+    draws = normal(spread.seed, 0, 0, ids, 4 * n_rotations + 2 * n_shifts)
+    ratio = np.full((len(ids), 3), ratio_of_scale(spread.angle_deg))
+    steps = draw_steps(ratio, draws[:, : 4 * n_rotations].reshape(-1, n_rotations, 4))
+    moves = spread.shift_px * draws[:, 4 * n_rotations :].reshape(-1, n_shifts, 2)
     placed = PoseCloud(
-        cloud.rotations.copy(), cloud.shift_px.copy(), cloud.defocus_factor.copy(), known
+        like.rotations.copy(), like.shift_px.copy(), like.defocus_factor.copy(), known
     )
-    rows = xp.flatnonzero(known)
-    placed.rotations[rows] = rotations[rows, None, None]
-    placed.shift_px[rows] = shift_px[rows, None, None]
+    points = normalise(multiply(rotations[:, None], steps))
+    placed.rotations[known] = points[known, None]
+    if n_shifts > 1:
+        placed.shift_px[known] = (shift_px[:, None] + moves)[known, None]
     return placed

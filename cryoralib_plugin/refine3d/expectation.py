@@ -20,6 +20,9 @@ from .particle_data import ParticleData
 from .posterior import Posterior
 from .resample import rows_of_counts, systematic_counts, weights_of
 
+_WIDE_DEG = 20.0
+"""Standard deviation about an axis beyond which the best support point stands for a particle."""
+
 _CLOUD_STREAM = 200
 """Number of the first random stream that resamples what a particle remembers."""
 
@@ -92,7 +95,7 @@ class Found:
     ----------
     posteriors : one for each class.
     class_probability : (n, n_classes) float64.
-    spreads : for each class, rotation mean (n, 4) and standard deviations (n, 3) in degrees.
+    spreads : for each class, rotation (n, 4) and standard deviations (n, 3) in degrees.
     n_phases : (n,) int64, the most of any class.
     """
 
@@ -148,7 +151,10 @@ def expectation(
             peak = peak + xp.log(xp.maximum(shift_std, 1e-3)).sum(axis=1)
         log_evidence.append(xp.where(found.usable, found.best_score + peak, -xp.inf))
         posteriors.append(found)
-        spreads.append((spread.mean, gaussian_std_deg(spread.ratio)))
+        std_deg = gaussian_std_deg(spread.ratio)
+        # The mean of many poses is none of them.
+        wide = std_deg.max(axis=1, keepdims=True) > _WIDE_DEG
+        spreads.append((xp.where(wide, found.best_rotation(), spread.mean), std_deg))
         phases.append(n_phases)
     log_posterior = xp.stack(log_evidence, axis=1) + xp.log(xp.asarray(class_shares))
     probability, _ = weights_of(log_posterior)

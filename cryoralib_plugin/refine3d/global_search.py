@@ -10,7 +10,12 @@ import numpy as np
 
 from cryoralib_plugin.arrays import namespace_of
 from cryoralib_plugin.fourier.volume import FourierVolume
-from cryoralib_plugin.geometry.acg import RotationSpread, draw_steps, ratio_of_scale
+from cryoralib_plugin.geometry.acg import (
+    RotationSpread,
+    angular_scale_deg,
+    draw_steps,
+    ratio_of_scale,
+)
 from cryoralib_plugin.geometry.rotations import angle_between, multiply, normalise, to_matrices
 from cryoralib_plugin.geometry.shift_grid import n_scan_shifts, scan_radius_px, scan_shifts
 from cryoralib_plugin.geometry.so3_grid import scan_rotations, scan_size, spacing_deg
@@ -28,13 +33,23 @@ LARGEST_SCAN = 36000
 """Rotations in a scan, times the order of the symmetry: 7.5 degrees apart. Where the cut-off asks
 for more, the scan is made at a coarser one, and clouds close in at the cut-off itself."""
 
+_BEYOND_THE_SCAN = 1.3
+"""What a scan's own cut-off is multiplied by: a peak may be stepped on at its side, since many
+rotations are kept; what finer shells say of them weighs more."""
+
+_KEPT = 1024
+"""Heaviest rotations of a scan that are looked at again, at the cut-off of the round."""
+
 _SLICES_PER_BLOCK = 2048
-_CLOSING_IN = 3
-"""Phases between the scan and the local search; each one halves the step of the points."""
 _LEAST_EFFECTIVE = 0.2
 """Share of the points that must count while they close in."""
+_LEAST_WEIGHT = 1e-300
+
 _FAR = 3.0
 """Distance in steps of the scan beyond which a pose is another one."""
+_ONE_POSE = 0.9
+"""Probability near the best rotation from which a particle has one pose; those with less keep all
+their poses, each with its weight."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +102,7 @@ def make_scan_set(
         scan_size(box_size_px, diameter_px, radius, order) * order > LARGEST_SCAN
     ):
         radius -= 1
+    fine = min(cutoff_px, round(_BEYOND_THE_SCAN * radius))
     n_rotations = settings.n_scan_rotations or scan_size(box_size_px, diameter_px, radius, order)
     key = np.zeros(1, np.int64)
     turn = normalise(normal(search.seed, search.iteration, 0, key, 4)[0])
@@ -95,10 +111,10 @@ def make_scan_set(
         shifts = np.zeros((1, 2))
     else:
         reach = scan_radius_px(settings.shift_std_px)
-        density = settings.shift_density * (radius / box_size_px) ** 2
+        density = settings.shift_density * (fine / box_size_px) ** 2
         shifts = scan_shifts(n_scan_shifts(reach, density), reach, angle)
     return ScanSet(
-        scan_rotations(n_rotations, operators, turn), shifts, operators, radius,
+        scan_rotations(n_rotations, operators, turn), shifts, operators, fine,
         spacing_deg(n_rotations, order),
     )  # fmt: skip
 
@@ -113,9 +129,11 @@ def global_search(
 ) -> Tuple[Posterior, Any]:
     """Return the posterior of the poses of n particles over all rotations, and their phases.
 
-    The scan keeps the heaviest rotations of each particle; points drawn from them, tempered so
-    that many count, close in on the peaks by halves. A particle that had a pose leaves it only
-    for one whose log-likelihood is higher by a margin.
+    The scan keeps many of the heaviest rotations of each particle. Fewer and fewer points, drawn
+    from them with weights tempered so that many count, close in on the peaks by halves, while the
+    cut-off grows to that of the round; what tempering changed is undone by their weights.
+    Particles that have one pose are searched near it; the others keep all their poses. A particle
+    that had one pose leaves it only for one whose log-likelihood is higher by a margin.
 
     Parameters
     ----------
@@ -127,108 +145,142 @@ def global_search(
     search : shared settings.
     """
     xp = namespace_of(data.spectra)
-    ids = data.ids
-    rotations, shift_px = _candidates(data, volume, scan_set, search)
+    found, step_deg, n_phases = _closed_in(data, volume, before, scan_set, search)
+    one_pose, start = _around_the_best(found, before, step_deg, scan_set)
+    rows = xp.flatnonzero(one_pose)
+    if len(rows):
+        fresh, phases = local_search(data[rows], volume, start[rows], search)
+        found.put(rows, fresh)
+        n_phases[rows] += phases
+    scale_deg = angular_scale_deg(before.rotation.ratio).max(axis=1)
+    kept = xp.flatnonzero(known & (scale_deg < scan_set.step_deg))
+    if len(kept):
+        old, phases = local_search(data[kept], volume, before[kept], search)
+        apart = angle_between(found[kept].best_rotation(), old.best_rotation(), scan_set.operators)
+        margin = xp.where(apart > _FAR * scan_set.step_deg, search.filter.keep_pose_margin, 0.0)
+        stays = xp.flatnonzero(old.best_score + margin >= found.best_score[kept])
+        found.put(kept[stays], old[stays])
+        n_phases[kept] += phases
+    return found, n_phases
+
+
+def _closed_in(
+    data: ParticleData,
+    volume: FourierVolume,
+    before: Proposal,
+    scan_set: ScanSet,
+    search: Search,
+) -> Tuple[Posterior, float, Any]:
+    """Return posteriors on as many points as a cloud has, their last step, and the phases."""
+    xp = namespace_of(data.spectra)
+    ids, n_local = data.ids, search.filter.n_local_rotations
+    cloud = _candidates(data, volume, scan_set, search)
     step_deg, step_px = 0.5 * scan_set.step_deg, 0.5 * scan_set.step_px
-    found = None
-    for phase in range(_CLOSING_IN):
-        rotations, shift_px = _moved(ids, rotations, shift_px, step_deg, step_px, phase, search)
-        flat = xp.zeros(rotations.shape[:2])
+    sizes = [max(len(cloud.rotations[0]) // 2, n_local), n_local]
+    radii = np.geomspace(scan_set.cutoff_px, data.band.highest_px, len(sizes) + 2)[1:]
+    for phase, radius in enumerate(np.rint(radii).astype(int)):
+        rotations, shift_px = _moved(ids, cloud, step_deg, step_px, phase, search)
         points = Points(
             rotations,
             shift_px,
             before.defocus_factor[:, None],
-            flat,
-            shift_prior(shift_px, search.filter.shift_std_px),
+            cloud.log_rotation,
+            cloud.log_shift + shift_prior(shift_px, search.filter.shift_std_px),
             xp.zeros((len(data), 1)),
         )
-        found = scored(data, volume, points)
-        rotations, shift_px = _resampled(found, phase, ids, search)
+        found = scored(data.within(data.band.lowest_px, int(radius)), volume, points)
         step_deg, step_px = 0.5 * step_deg, 0.5 * step_px
-    start = _around_the_best(found, before, step_deg, scan_set)
-    fresh, n_phases = local_search(data, volume, start, search)
-    kept = xp.flatnonzero(known)
-    if not len(kept):
-        return fresh, n_phases + _CLOSING_IN
-    old, phases_of_old = local_search(data[kept], volume, before[kept], search)
-    apart = angle_between(
-        fresh[kept].best_rotation(), old.best_rotation(), scan_set.operators
-    )
-    far = apart > _FAR * scan_set.step_deg
-    stays = old.best_score + xp.where(far, search.filter.keep_pose_margin, 0.0) >= (
-        fresh.best_score[kept]
-    )
-    rows = xp.flatnonzero(stays)
-    fresh.put(kept[rows], old[rows])
-    n_phases[kept] += phases_of_old
-    return fresh, n_phases + _CLOSING_IN
+        if phase < len(sizes):
+            cloud = _thinned(found, sizes[phase], phase, ids, search)
+    return found, step_deg, xp.full(len(data), len(sizes) + 1)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Points drawn from weighted ones, and the logarithms of what their weights must undo."""
+
+    rotations: Any
+    shift_px: Any
+    log_rotation: Any
+    log_shift: Any
 
 
 def _candidates(
     data: ParticleData, volume: FourierVolume, scan_set: ScanSet, search: Search
-) -> Tuple[Any, Any]:
-    """Return rotations (n, n_rotations, 4) and shifts (n, n_shifts, 2) drawn from a scan."""
+) -> _Drawn:
+    """Return the heaviest rotations of a scan, and shifts drawn from it."""
     xp = namespace_of(data.spectra)
     settings = search.filter
     coarse = data.within(data.band.lowest_px, scan_set.cutoff_px)
     ones = xp.ones((len(data), 1))
+    n_kept = max(settings.n_local_rotations, min(_KEPT, len(scan_set.rotations) // 2))
     scan = start_scan(
-        coarse.whitened(ones), scan_set.shift_px, coarse.band,
-        n_kept=settings.n_local_rotations,
+        coarse.whitened(ones), scan_set.shift_px, coarse.band, n_kept=n_kept,
         log_shift_weight=shift_prior(scan_set.shift_px, settings.shift_std_px),
     )  # fmt: skip
     for first in range(0, len(scan_set.rotations), _SLICES_PER_BLOCK):
         block = to_matrices(scan_set.rotations[first : first + _SLICES_PER_BLOCK])
         update_scan(scan, project(volume, block, coarse.band), first)
-    log_mass = xp.where(scan.kept_rotation >= 0, scan.kept_log_mass, -xp.inf)
-    weights = tempered(log_mass, _least(settings.n_local_rotations))
-    rows = _drawn_rows(weights, settings.n_local_rotations, 2, data.ids, search)
-    chosen = xp.take_along_axis(xp.maximum(scan.kept_rotation, 0), rows, axis=1)
     # Mates of one pose on both sides of the border of the unit become one cloud.
     best = scan_set.rotations[xp.maximum(scan.best_rotation, 0)]
-    rotations = nearest_mates(scan_set.rotations[chosen], best[:, None], scan_set.operators)
+    rotations = nearest_mates(
+        scan_set.rotations[xp.maximum(scan.kept_rotation, 0)], best[:, None], scan_set.operators
+    )
     mass = scan.shift_mass / scan.shift_mass.sum(axis=1, keepdims=True)
     n_shifts = settings.n_local_shifts if settings.shift_std_px > 0.0 else 1
-    shift_rows = _drawn_rows(
-        tempered(xp.log(xp.maximum(mass, 1e-300)), min(_least(n_shifts), mass.shape[1])),
-        n_shifts, 3, data.ids, search,
-    )  # fmt: skip
-    return rotations, scan_set.shift_px[shift_rows]
+    least = min(_least(n_shifts), mass.shape[1])
+    rows, undone = _drawn_rows(mass, least, n_shifts, 3, data.ids, search)
+    # All that was kept is looked at once, whatever its mass.
+    even = xp.where(scan.kept_rotation >= 0, 0.0, -xp.inf)
+    return _Drawn(rotations, scan_set.shift_px[rows], even, undone)
 
 
 def _moved(
-    ids: Any, rotations: Any, shift_px: Any, step_deg: float, step_px: float, phase: int,
-    search: Search,
-) -> Tuple[Any, Any]:  # fmt: skip
+    ids: Any, cloud: _Drawn, step_deg: float, step_px: float, phase: int, search: Search
+) -> Tuple[Any, Any]:
     """Return points moved by random steps of a given scale about the axes of their own images."""
-    xp = namespace_of(rotations)
-    n_rotations, n_shifts = rotations.shape[1], shift_px.shape[1]
+    xp = namespace_of(cloud.rotations)
+    n_rotations, n_shifts = cloud.rotations.shape[1], cloud.shift_px.shape[1]
     draws = search.normals(8 + phase, ids, 4 * n_rotations + 2 * n_shifts)
-    ratio = xp.full((len(rotations), 3), ratio_of_scale(step_deg))
+    ratio = xp.full((len(ids), 3), ratio_of_scale(step_deg))
     steps = draw_steps(ratio, draws[:, : 4 * n_rotations].reshape(-1, n_rotations, 4))
     moves = step_px * draws[:, 4 * n_rotations :].reshape(-1, n_shifts, 2)
     if search.filter.shift_std_px == 0.0:
         moves = xp.zeros_like(moves)
-    return normalise(multiply(rotations, steps)), shift_px + moves
+    return normalise(multiply(cloud.rotations, steps)), cloud.shift_px + moves
 
 
-def _resampled(found: Posterior, phase: int, ids: Any, search: Search) -> Tuple[Any, Any]:
+def _thinned(found: Posterior, n_rotations: int, phase: int, ids: Any, search: Search) -> _Drawn:
+    """Return points drawn from a posterior."""
     xp = namespace_of(found.rotations)
-    n_rotations, n_shifts = found.rotation_weight.shape[1], found.shift_weight.shape[1]
-    turned = tempered(xp.log(xp.maximum(found.rotation_weight, 1e-300)), _least(n_rotations))
-    moved = tempered(xp.log(xp.maximum(found.shift_weight, 1e-300)), _least(n_shifts))
-    rows = _drawn_rows(turned, n_rotations, 16 + 2 * phase, ids, search)
-    shift_rows = _drawn_rows(moved, n_shifts, 17 + 2 * phase, ids, search)
-    return (
-        xp.take_along_axis(found.rotations, rows[..., None], axis=1),
-        xp.take_along_axis(found.shift_px, shift_rows[..., None], axis=1),
+    n_shifts = found.shift_weight.shape[1]
+    turned, undone = _drawn_rows(
+        found.rotation_weight, _least(n_rotations), n_rotations, 16 + 2 * phase, ids, search
+    )
+    moved, undone_shift = _drawn_rows(
+        found.shift_weight, _least(n_shifts), n_shifts, 17 + 2 * phase, ids, search
+    )
+    return _Drawn(
+        xp.take_along_axis(found.rotations, turned[..., None], axis=1),
+        xp.take_along_axis(found.shift_px, moved[..., None], axis=1),
+        undone,
+        undone_shift,
     )
 
 
-def _drawn_rows(weights: Any, n_points: int, phase: int, ids: Any, search: Search) -> Any:
-    """Return which points a systematic resampling takes, (n, n_points)."""
+def _drawn_rows(
+    weights: Any, n_least: float, n_points: int, phase: int, ids: Any, search: Search
+) -> Tuple[Any, Any]:
+    """Return which points a systematic resampling takes, and what their weights must undo.
+
+    A point drawn in proportion to ``w^b`` stands for the share ``w^b`` already.
+    """
+    xp = namespace_of(weights)
+    logs = xp.log(xp.maximum(weights, _LEAST_WEIGHT))
+    powers, exponent = tempered(logs, n_least)
     offsets = uniform(search.seed, search.iteration, phase, ids, 1)[:, 0]
-    return rows_of_counts(systematic_counts(weights, offsets, n_points), n_points)
+    rows = rows_of_counts(systematic_counts(powers, offsets, n_points), n_points)
+    return rows, -exponent[:, None] * xp.take_along_axis(logs, rows, axis=1)
 
 
 def _least(n_points: int) -> float:
@@ -237,8 +289,8 @@ def _least(n_points: int) -> float:
 
 def _around_the_best(
     found: Posterior, before: Proposal, step_deg: float, scan_set: ScanSet
-) -> Proposal:
-    """Return centre and spread of the points near the heaviest one."""
+) -> Tuple[Any, Proposal]:
+    """Return which particles have one pose, and centre and spread of the points near the best."""
     xp = namespace_of(found.rotations)
     best = found.best_rotation()
     apart = angle_between(found.rotations, best[:, None], scan_set.operators)
@@ -247,4 +299,5 @@ def _around_the_best(
     spread = spread_of_points(rotations, near)
     shift, shift_std = found.shift_moments()
     spread = RotationSpread(spread.mean, xp.maximum(spread.ratio, ratio_of_scale(step_deg)))
-    return Proposal(spread, shift, shift_std, before.defocus_factor, before.defocus_std)
+    proposal = Proposal(spread, shift, shift_std, before.defocus_factor, before.defocus_std)
+    return near.sum(axis=1) >= _ONE_POSE, proposal

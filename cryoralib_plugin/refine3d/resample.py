@@ -122,31 +122,37 @@ def rows_of_counts(counts: Any, n_points: int) -> Any:
     return rows.reshape(counts.shape[:-1] + (n_points,))
 
 
-def tempered(log_weights: Any, n_lowest: float) -> Any:
+def tempered(log_weights: Any, n_lowest: float) -> Tuple[Any, Any]:
     """Return weights ``w^b``, (..., n), sum 1, with b <= 1 just so low that enough points count.
 
     Annealing: while points lie wide apart, the heaviest one is heavy by chance of where it lies.
-    b is the largest power in (0, 1] that leaves at least ``n_lowest`` effective points.
 
     Parameters
     ----------
     log_weights : (..., n) float; -inf is a weight of 0.
     n_lowest : effective points to leave, below the number of finite ones.
+
+    Returns
+    -------
+    weights : (..., n) float64.
+    exponent : (...) float64, b, the largest in (0, 1] that leaves ``n_lowest`` effective points.
     """
     xp = namespace_of(log_weights)
     logs = log_weights.astype(xp.float64)
-    low, high = xp.zeros(logs.shape[:-1]), xp.ones(logs.shape[:-1])
-    logs = logs - xp.where(xp.isfinite(logs), logs, -xp.inf).max(axis=-1, keepdims=True)
     finite = xp.isfinite(logs)
-    logs = xp.where(finite, logs, 0.0)
+    logs = xp.where(finite, logs, -xp.inf)
+    logs = xp.where(finite, logs - logs.max(axis=-1, keepdims=True), 0.0)
 
     def powers(exponent: Any) -> Any:
         raised = xp.where(finite, xp.exp(exponent[..., None] * logs), 0.0)
         return raised / raised.sum(axis=-1, keepdims=True)
 
+    low, high = xp.zeros(logs.shape[:-1]), xp.ones(logs.shape[:-1])
+    whole = powers(high)
+    is_enough = n_effective(whole) >= n_lowest
     for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)
         enough = n_effective(powers(middle)) >= n_lowest
         low, high = xp.where(enough, middle, low), xp.where(enough, high, middle)
-    whole = powers(xp.ones_like(low))
-    return xp.where((n_effective(whole) >= n_lowest)[..., None], whole, powers(low))
+    weights = xp.where(is_enough[..., None], whole, powers(low))
+    return weights, xp.where(is_enough, 1.0, low)

@@ -9,7 +9,7 @@ import numpy as np
 
 from cryoralib_plugin.fourier.band import FourierBand
 from cryoralib_plugin.fourier.volume import FourierVolume, fourier_volume
-from cryoralib_plugin.geometry.rotations import to_matrices
+from cryoralib_plugin.geometry.rotations import angle_between, to_matrices
 from cryoralib_plugin.kernels.backproject import SliceSums
 
 from .accumulate import Insertion, accumulate
@@ -18,11 +18,17 @@ from .expectation import Outcome, expectation, remembered
 from .global_search import ScanSet, make_scan_set
 from .local_search import Search
 from .schedule import Step
-from .state import DEFOCUS, GLOBAL, Refine3DState
+from .state import DEFOCUS, GLOBAL, LOCAL, Refine3DState
 from .sums import NoiseSums, RoundSums
 from .task import Task
 
 _SCORE_UNIT = 2.0**24
+
+_ANOTHER_POSE_DEG = 20.0
+
+_VIEWS, _FEWEST_VIEWS = {GLOBAL: 125, LOCAL: 24, DEFOCUS: 24}, 8
+"""Rotations at which a particle enters a map, mates among them; in global rounds it may have many
+poses."""
 
 
 def compare_and_sum(
@@ -52,6 +58,7 @@ def compare_and_sum(
     insertion = Insertion(
         sums,
         task.device,
+        max(_FEWEST_VIEWS, _VIEWS[step.stage] // len(task.operators)),
         to_matrices(task.operators),
         step.cutoff_px,
         state.mean_score if config.filter.grading else np.full(2, np.nan),
@@ -124,6 +131,15 @@ def mean_score(outcome: Outcome, half: np.ndarray, comm: Any) -> np.ndarray:
     sums = comm.sum(sums)
     mean = sums[:, 0] / _SCORE_UNIT / np.maximum(sums[:, 1], 1)
     return np.where(mean > 0.0, mean, np.nan)
+
+
+def moved_permille(task: Task, now: Outcome, before: Outcome) -> int:
+    """Return how many particles of a thousand went to another pose; 1000 where all are new."""
+    known = now.usable & before.usable
+    apart = angle_between(now.rotations[known], before.rotations[known], task.operators)
+    counts = np.array([(apart > _ANOTHER_POSE_DEG).sum(), known.sum(), now.usable.sum()], np.int64)
+    moved, n_known, n_usable = (int(count) for count in task.comm.sum(counts))
+    return 1000 * (moved + n_usable - n_known) // max(1, n_usable)
 
 
 def _scan_set(task: Task, step: Step, search: Search) -> Optional[ScanSet]:

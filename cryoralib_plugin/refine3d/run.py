@@ -7,14 +7,16 @@ import logging
 from dataclasses import replace
 from typing import Any, Tuple
 
+import numpy as np
+
 from cryoralib_plugin.parallel.progress import Stopwatch, progress_bar
 
-from .cloud import PoseCloud, cloud_around
+from .cloud import PoseCloud, Spread, cloud_around
 from .expectation import Outcome
 from .maximization import maximization
 from .record import write_quarantine, write_round
 from .restore import restored_round
-from .round import compare_and_sum, mean_score
+from .round import compare_and_sum, mean_score, moved_permille
 from .schedule import Step, first_stage, next_step, passed_rounds, with_history
 from .start import StartMaps, initial_state
 from .state import Refine3DState
@@ -85,12 +87,13 @@ def _one_round(
     with watch.phase("sum"):
         sums = sums.total(task.comm)
         scores = mean_score(outcome, task.half, task.comm)
+        moved = moved_permille(task, outcome, before)
     with watch.phase("maps"):
         made = maximization(task, sums, state, step, maps.mask) if task.comm.is_root else None
         del sums
         state, round_maps = task.comm.broadcast(made)
         state = replace(
-            state, history=with_history(state, task.config.stages), mean_score=scores
+            state, history=with_history(state, task.config.stages, moved), mean_score=scores
         )
     write_round(task, results, state, round_maps, outcome, before, cloud, watch.seconds)
     return state, cloud, outcome
@@ -109,5 +112,12 @@ def _first_cloud(task: Task) -> PoseCloud:
     )
     if not task.config.reference.start_from_poses:
         return cloud
+    # As wide as the peak of the likelihood at the first cut-off: what lies beyond a local search
+    # would not find.
+    diameter_px = task.diameter_angst / task.pixel_size_angst
+    width = task.box_size_px / task.limits.first_px
+    spread = Spread(
+        np.rad2deg(0.5 * width / diameter_px), 0.25 * width, task.config.compute.random_seed
+    )
     rotations, shift_px, known = task.table.poses3d(task.rows)
-    return cloud_around(rotations, shift_px, known, cloud)
+    return cloud_around(rotations, shift_px, known, task.ids, cloud, spread)

@@ -16,6 +16,10 @@ from .state import DEFOCUS, GLOBAL, LOCAL, STAGES, Refine3DState
 _LARGEST_GROWTH = 0.25
 """Growth of the cut-off in one round, as a share of Nyquist, at most."""
 
+_FEW_PERMILLE, _MOST_AT_LIMIT = 20, 6
+"""Particles that may still go to other poses when the global stage ends, of a thousand; rounds
+at its limit after which it ends all the same."""
+
 _SPARE_PX = 2
 """Shells below Nyquist that are never used: terms at its rim lack neighbours in the grid."""
 
@@ -52,21 +56,23 @@ class Passed:
     cutoff_px : its cut-off.
     growth_px : last shell whose correlation allows the cut-off to grow.
     resolution_px : last shell above the reported correlation.
+    moved_permille : particles that went to another pose, of a thousand.
     """
 
     stage: str
     cutoff_px: int
     growth_px: int
     resolution_px: int
+    moved_permille: int = 0
 
 
-def with_history(state: Refine3DState, stages: Stages) -> np.ndarray:
+def with_history(state: Refine3DState, stages: Stages, moved_permille: int) -> np.ndarray:
     """Return the history of a run with the round that made a state; the best class counts."""
     growth, resolution = (
         max(last_shell_above(curve, threshold) for curve in state.fsc)
         for threshold in (stages.cutoff_fsc, stages.resolution_fsc)
     )
-    row = [STAGES.index(state.stage), state.cutoff_px, growth, resolution]
+    row = [STAGES.index(state.stage), state.cutoff_px, growth, resolution, moved_permille]
     return np.concatenate([state.history, np.array([row], np.int64)])
 
 
@@ -175,8 +181,10 @@ def _at_rest(stages: Stages, limit: Limits, passed: Tuple[Passed, ...], cutoff: 
         rounds.insert(0, one)
     before = [one.resolution_px for one in passed[: len(passed) - len(rounds)]]
     if last.stage == GLOBAL and min(cutoff, limit.global_px) <= last.cutoff_px:
-        stalled = _rounds_without_gain(rounds, before)
-        return last.cutoff_px >= limit.global_px or stalled >= stages.patience_rounds
+        at_limit = [one for one in rounds if one.cutoff_px >= limit.global_px]
+        if at_limit and last.moved_permille <= _FEW_PERMILLE or len(at_limit) >= _MOST_AT_LIMIT:
+            return True
+        return _rounds_without_gain(rounds, before) >= stages.patience_rounds
     if last.stage == GLOBAL or cutoff > last.cutoff_px:
         return False
     return _rounds_without_gain(rounds, before) >= stages.patience_rounds

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The particle filter against exact projections: it finds poses, knows its errors, keeps them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from cryoralib_plugin.contract.particle_filter import ParticleFilter
+from cryoralib_plugin.fourier.band import FourierBand
+from cryoralib_plugin.fourier.volume import fourier_volume
+from cryoralib_plugin.geometry.acg import RotationSpread, gaussian_std_deg, ratio_of_scale
+from cryoralib_plugin.geometry.rotations import (
+    angle_between,
+    conjugate,
+    multiply,
+    normalise,
+    to_matrices,
+    to_rotation_vectors,
+)
+from cryoralib_plugin.geometry.symmetry import symmetry_operators
+from cryoralib_plugin.optics.ctf import CtfParameters
+from cryoralib_plugin.refine3d.global_search import global_search, make_scan_set
+from cryoralib_plugin.refine3d.local_search import Proposal, Search, local_search
+from cryoralib_plugin.refine3d.particle_data import particle_data
+from tests.reference.gaussian_map import blobs
+
+BOX, N, CUTOFF, NOISE = 48, 60, 14, 2.5
+SEARCH = Search(dataclasses.replace(ParticleFilter(), shift_std_px=1.0), 5, 1)
+
+
+@pytest.fixture(scope="module")
+def case():
+    """Noisy exact projections with a CTF of 1 everywhere, their truth and the map."""
+    rng = np.random.default_rng(8)
+    rotations = normalise(rng.normal(size=(N, 4)))
+    shifts = rng.normal(size=(N, 2))
+    volume, images = blobs(BOX, to_matrices(rotations), shifts, n_blobs=40, seed=3, reach_px=17)
+    sigma = NOISE * images.std()
+    images = images + rng.normal(scale=sigma, size=images.shape).astype(np.float32)
+    # A phase plate at 90 degrees without defocus: the whole signal at every frequency.
+    optics = CtfParameters(*(np.full(N, v) for v in (0.0, 0.0, 0.0, 300.0, 0.0, 0.0, 90.0)))
+    noise = np.full((N, BOX // 2 + 1), sigma**2 * BOX**2 / 2)
+    band = FourierBand.between(BOX, 1, CUTOFF)
+    data = particle_data(images, np.arange(N), optics, noise, band, 3.0)
+    return data, fourier_volume(volume, max_radius_px=CUTOFF), rotations, shifts
+
+
+def around(rotations, shifts, angle_deg, shift_px):
+    n = len(rotations)
+    ratio = np.full((n, 3), ratio_of_scale(angle_deg))
+    spread = RotationSpread(rotations, ratio)
+    return Proposal(spread, shifts, np.full((n, 2), shift_px), np.ones(n), np.zeros(n))
+
+
+@pytest.fixture(scope="module")
+def near_truth(case):
+    data, volume, rotations, shifts = case
+    return local_search(data, volume, around(rotations, shifts, 4.0, 0.5), SEARCH)
+
+
+def test_deviations_are_those_of_the_errors(case, near_truth):
+    _, _, rotations, shifts = case
+    posterior, _ = near_truth
+    spread = posterior.rotation_spread()
+    errors = to_rotation_vectors(multiply(conjugate(spread.mean), rotations))
+    z = errors / gaussian_std_deg(spread.ratio)
+    assert 0.75 < np.sqrt((z**2).mean()) < 1.35
+    mean, std = posterior.shift_moments()
+    assert 0.75 < np.sqrt((((mean - shifts) / std) ** 2).mean()) < 1.35
+
+
+def test_weights_are_probabilities(near_truth):
+    posterior, n_phases = near_truth
+    for weights in (posterior.rotation_weight, posterior.shift_weight, posterior.defocus_weight):
+        assert (weights >= 0.0).all()
+        np.testing.assert_allclose(weights.sum(axis=1), 1.0)
+    assert posterior.usable.all()
+    assert (n_phases >= SEARCH.filter.lowest_phases).all()
+
+
+def test_a_wide_and_a_narrow_start_come_to_the_same_spread(case, near_truth):
+    data, volume, rotations, shifts = case
+    wide, _ = local_search(data, volume, around(rotations, shifts, 10.0, 1.5), SEARCH)
+    ratio = [
+        np.median(gaussian_std_deg(one.rotation_spread().ratio)) for one in (near_truth[0], wide)
+    ]
+    assert ratio[1] == pytest.approx(ratio[0], rel=0.12)
+
+
+def test_a_scan_finds_poses_from_nothing(case):
+    data, volume, rotations, _ = case
+    scan = scan_set()
+    nowhere = around(np.tile([1.0, 0, 0, 0], (N, 1)), np.zeros((N, 2)), 10.0, 1.0)
+    found, _ = global_search(data, volume, nowhere, np.zeros(N, bool), scan, SEARCH)
+    error = angle_between(found.best_rotation(), rotations)
+    assert (error < 10.0).mean() >= 0.95
+
+
+def test_a_scan_never_loses_a_good_pose(case, near_truth):
+    data, volume, rotations, shifts = case
+    start = around(rotations, shifts, 2.0, 0.3)
+    found, _ = global_search(data, volume, start, np.ones(N, bool), scan_set(), SEARCH)
+    # What replaces the right pose must explain the image better, by the margin.
+    left = angle_between(found.best_rotation(), rotations) > 15.0
+    margin = SEARCH.filter.keep_pose_margin - 0.5
+    assert (found.best_score[left] > near_truth[0].best_score[left] + margin).all()
+    assert left.mean() <= 0.03
+
+
+def test_particles_do_not_depend_on_their_company(case):
+    data, volume, rotations, shifts = case
+    start = around(rotations, shifts, 4.0, 0.5)
+    together, _ = local_search(data, volume, start, SEARCH)
+    some = np.array([3, 50, 51])
+    alone, _ = local_search(data[some], volume, start[some], SEARCH)
+    np.testing.assert_array_equal(alone.rotation_weight, together.rotation_weight[some])
+    np.testing.assert_array_equal(alone.shift_px, together.shift_px[some])
+
+
+def test_a_particle_that_is_not_finite_is_set_aside_alone(case):
+    data, volume, rotations, shifts = case
+    spectra = data.spectra.copy()
+    spectra[7] = np.nan
+    broken = dataclasses.replace(data, spectra=spectra)
+    start = around(rotations, shifts, 4.0, 0.5)
+    found, _ = local_search(broken, volume, start, SEARCH)
+    sound, _ = local_search(data, volume, start, SEARCH)
+    assert np.flatnonzero(~found.usable).tolist() == [7]
+    others = np.arange(N) != 7
+    np.testing.assert_array_equal(found.rotation_weight[others], sound.rotation_weight[others])
+    assert np.isfinite(found.rotation_weight).all()
+
+
+def scan_set():
+    return make_scan_set(
+        SEARCH, box_size_px=BOX, diameter_px=40.0, cutoff_px=CUTOFF, lowest_px=1,
+        operators=symmetry_operators("C1"),
+    )  # fmt: skip
