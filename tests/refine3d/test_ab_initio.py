@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cryoralib_plugin.fourier.maps import resample_volume
 from cryoralib_plugin.fourier.shells import lowpass_volume
 from cryoralib_plugin.geometry.map_symmetry import symmetry_agreement, turn_map
 from cryoralib_plugin.geometry.so3_grid import super_fibonacci
@@ -20,7 +21,10 @@ RESOLUTION = 24.0
 
 def _best_correlation(found, truth):
     """Largest correlation over turns, shifts and both hands, at low resolution."""
-    found, truth = (lowpass_volume(v.astype(float), PIXEL, RESOLUTION) for v in (found, truth))
+    found, truth = (
+        resample_volume(lowpass_volume(v.astype(float), PIXEL, RESOLUTION), 16)
+        for v in (found, truth)
+    )
     spectrum = np.fft.rfftn(truth)
     best = -1.0
     for one in (found, np.roll(found[::-1], 1, axis=0)):
