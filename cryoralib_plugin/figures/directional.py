@@ -74,8 +74,8 @@ def _draw_curves(axes: Axes, found: DirectionalFsc) -> None:
     axes.plot([], [], color=SKY, label=f"{len(curves)} directions, cones of 20°")
     for curve, words, colour, style in (
         (curves.mean(axis=0), "mean", BLACK, "-"),
-        (curves[_area(curves).argmin()], "worst direction", VERMILION, "--"),
-        (curves[_area(curves).argmax()], "best direction", BLUE, "-."),
+        (curves[_area(curves).argmin()], "smallest area", VERMILION, "--"),
+        (curves[_area(curves).argmax()], "largest area", BLUE, "-."),
     ):
         crossing = crossing_inv_angst(frequency, curve, THRESHOLD)
         words += f": {in_angst(crossing)} Å" if crossing > 0 else ": unresolved"

@@ -54,11 +54,13 @@ def label_axes(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None
 
 
 def plain_log_ticks(axis: Axis) -> None:
-    """Label a logarithmic axis 1, 2, 5, 10, ... in place of powers of ten."""
+    """Label a logarithmic axis 1, 2, 5, 10, ..., or 1, 10, 100 over more than two decades."""
 
     def name(value: float, _: object) -> str:
+        low, high = sorted(axis.get_view_interval())
+        digits = (1, 2, 5) if high < 100 * low else (1,)
         digit = value / 10.0 ** np.floor(np.log10(value) + 1e-9)
-        return f"{value:g}" if round(digit) in (1, 2, 5) else ""
+        return f"{value:g}" if round(digit) in digits else ""
 
     axis.set_major_formatter(FuncFormatter(name))
     axis.set_minor_formatter(FuncFormatter(name))

@@ -58,7 +58,7 @@ def _resolution(report: RoundReport) -> List[Drawn]:
     caption = (
         "Correlation of the unfiltered half maps: as they are, in the mask, in the mask with "
         "random phases, and corrected for what the mask adds. Crossings are interpolated between "
-        "shells; the run itself counts whole shells."
+        "shells."
     )
     drawn: List[Drawn] = [
         ("fsc", "FSC of the half maps", caption, figures.half_map_fsc(report.results))

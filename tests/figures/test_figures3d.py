@@ -276,7 +276,7 @@ def test_directions_are_shown_where_they_are():
     assert raster[120, 240] == raster.max()  # x, in the middle, is not
     words = _words(figure)
     assert "cFAR 0.40 (anisotropic: limit 0.5)" in words and "SCF* 0.90 (isotropic" in words
-    assert "worst direction: 14.7 Å" in _legend(figure.axes[1])
+    assert "smallest area: 14.7 Å" in _legend(figure.axes[1])
 
 
 def test_level_parts_a_molecule_from_noise():
