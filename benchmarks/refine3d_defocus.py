@@ -3,7 +3,7 @@
 
     python benchmarks/refine3d_defocus.py
 
-Low noise (half the signal's deviation): 0.7 % rms. Noisy images: 1.3 times the Cramer-Rao bound.
+Low noise (a quarter of the signal's deviation): 0.7 % rms. Noisy: 1.3 times the Cramer-Rao bound.
 Poses start at the truth, so that nothing but the filter is measured; the cut-off is 0.7 Nyquist.
 """
 
@@ -34,7 +34,7 @@ from cryoralib_plugin.simulate.map_molecule import map_molecule
 
 BOX, PIXEL, N, ERROR = 64, 3.0, 300, 0.03
 CUTOFF_PX = 22
-LOW_NOISE_SNR, NOISY_SNR = 4.0, 0.5
+LOW_NOISE_SNR, NOISY_SNR = 16.0, 1.0
 
 
 def spoilt(folder: Path) -> Path:

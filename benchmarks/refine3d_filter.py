@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Tuple
 
 import numpy as np
 import pandas as pd
@@ -119,21 +119,25 @@ def calibration(folder: Path, given: Any, verdicts: Verdicts) -> None:
     found, n = poses_of(rows)[:800], len(images)
     apart = errors(found, Truth3D(table[:n, :4], -table[:n, 4:6], found.ctf))
     inlier = apart.angle_deg < 10
-    std = rows["cryoralibAngularStdDeg"].to_numpy(float)[:n][inlier]
-    # Errors are lengths over three axes, deviations are about one.
-    ratio = np.sqrt((apart.angle_deg[inlier] ** 2 / (3 * std**2)).mean())
-    _between(verdicts, "rms angle over the filter's deviation", ratio, 0.8, 1.3)
-    std = rows["cryoralibShiftStdPx"].to_numpy(float)[:n][inlier]
-    ratio = np.sqrt((apart.shift_px[inlier] ** 2 / (2 * std**2)).mean())
-    _between(verdicts, "rms shift over the filter's deviation", ratio, 0.7, 1.5)
+    # Errors are lengths over all axes, deviations are about one.
+    std = rows["cryoralibAngularStdDeg"].to_numpy(float)[:n][inlier] * np.sqrt(3)
+    _calibrated(verdicts, "angle", apart.angle_deg[inlier], std, (0.8, 1.3))
+    std = rows["cryoralibShiftStdPx"].to_numpy(float)[:n][inlier] * np.sqrt(2)
+    _calibrated(verdicts, "shift", apart.shift_px[inlier], std, (0.7, 1.5))
     score = rows["rlnParticleFigureOfMerit"].to_numpy(float)
     verdicts.say("median score", float(np.median(score[:n])))
     ratio = np.median(score[n:]) / np.median(score[:n])
     verdicts.below("median score of pure noise over that", ratio, 0.7)
 
 
-def _between(verdicts: Verdicts, what: str, value: float, low: float, high: float) -> None:
-    verdicts.say(what, float(value), f"{low:g} to {high:g}", bool(low <= value <= high))
+def _calibrated(
+    verdicts: Verdicts, what: str, apart: np.ndarray, std: np.ndarray, bounds: Tuple[float, float]
+) -> None:
+    """Print the rms error over the rms deviation, and how many particles are far too sure."""
+    ratio, (low, high) = float(np.sqrt((apart**2).mean() / (std**2).mean())), bounds
+    verdicts.say(f"rms {what} over the filter's", ratio, f"{low:g} to {high:g}",
+                 low <= ratio <= high)  # fmt: skip
+    verdicts.say("    share beyond 4 deviations", float((apart > 4 * std).mean()))
 
 
 def leavers(folder: Path, given: Any, verdicts: Verdicts) -> None:
