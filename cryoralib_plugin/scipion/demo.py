@@ -37,15 +37,20 @@ REFERENCE_FREE: Dict[str, Any] = {
     "nIterations": 3, "shiftRangePx": "2 1", "outerRadiusPx": 27, "ctfCorrection": 2,
 }  # fmt: skip
 SIMULATED_VIEWS: Dict[str, Any] = {
-    "nParticles": 600,
+    "nParticles": 400,
     "boxSizePx": 56,
     "pixelSizeAngst": 4.0,
     "objectDiameterAngst": 150.0,
     "snr": 0.1,
 }
+# The demo is to last minutes: more rounds make these few poses surer, but the map hardly finer.
 REFINEMENT: Dict[str, Any] = {
-    "initialResolutionAngst": 40.0, "particleDiameterAngst": 170.0, "shiftStdPx": 3.0,
-}  # fmt: skip
+    "initialResolutionAngst": 40.0,
+    "globalResolutionAngst": 20.0,
+    "maximumRounds": 8,
+    "particleDiameterAngst": 170.0,
+    "shiftStdPx": 3.0,
+}
 
 
 class DemoError(RuntimeError):
