@@ -11,6 +11,7 @@ import numpy as np
 
 from cryoralib_plugin.arrays import device_of, namespace_of
 from cryoralib_plugin.contract._param import ConfigError
+from cryoralib_plugin.contract.plan import processor_batch
 from cryoralib_plugin.contract.schedule import outer_radius
 from cryoralib_plugin.fourier.filters import apply_filter
 from cryoralib_plugin.fourier.masks import circular_mask
@@ -21,7 +22,6 @@ from cryoralib_plugin.parallel.partition import rows_of_rank
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_BATCH_SIZE = 256
 # Particles, spread over the whole set and the same on every rank, that tell the mean CTF^2.
 _CTF_SAMPLE = 200
 # Pixels that are normalised together: on the processor as many as its cache holds in double
@@ -101,7 +101,7 @@ class Task:
         indices : (n,) int64, indices into `rows`.
         images : (n, N, N) float32 on the device.
         """
-        batch_size = self.config.compute.batch_size or DEFAULT_BATCH_SIZE
+        batch_size = self.config.compute.batch_size or processor_batch(4 * self.box_size_px**2)
         left = self.rows[chosen]
         while len(left):
             try:

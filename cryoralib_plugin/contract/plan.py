@@ -220,9 +220,14 @@ def forecast(work: Workload) -> MemoryPlan:
     )
 
 
+def processor_batch(image_bytes: int) -> int:
+    """Return how many prepared images the processor works on together where memory allows."""
+    return max(SMALLEST_BATCH, CPU_BATCH_BYTES // image_bytes)
+
+
 def _batch_size(work: Workload) -> int:
     """Images worked on together: enough to keep threads or GPU busy, within the memory."""
-    wanted = CPU_BATCH_BYTES // work.image_bytes
+    wanted = processor_batch(work.image_bytes)
     if work.backend == "cuda":
         wanted = LARGEST_BATCH
         if work.device_bytes:

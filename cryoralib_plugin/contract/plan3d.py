@@ -51,7 +51,12 @@ RESULT_BYTES_PER_PARTICLE = 150
 """What a round says about a particle: this round, the one before, gathered."""
 
 LARGEST_SCAN = 36000
-"""Rotations of a scan times the order of the symmetry, at most (refine3d.global_search)."""
+"""Rotations of a scan times the order of the symmetry, at most: 7.5 degrees apart. Where the
+cut-off asks for more, the scan is made at a coarser one."""
+
+BEYOND_THE_SCAN = 1.3
+"""What the cut-off that a scan's rotations fill is multiplied by: a peak may be stepped on at its
+side, since many rotations are kept; what finer shells say of them weighs more."""
 
 LOCAL_PHASES = 6
 """Phases of a particle in a local search, about."""
@@ -157,10 +162,12 @@ def workload3d_of(
     if stages.highest_resolution_angst:
         last = min(last, round(side / stages.highest_resolution_angst))
     diameter_px = (config.mask.particle_diameter_angst or 0.9 * side) * box / side
-    # Scans are made at the cut-off that their largest number of rotations fills.
+    # Scans are made little beyond the cut-off that their largest number of rotations fills.
     densest = (LARGEST_SCAN / (8 * math.pi**2)) ** (1 / 3) * box / diameter_px
-    scan = max(1, min(last, round(side / stages.global_resolution_angst), int(densest)))
-    rotations = 8 * math.pi**2 / order * (diameter_px * scan / box) ** 3
+    finest = min(last, round(side / stages.global_resolution_angst))
+    filled = max(1, min(finest, int(densest)))
+    scan = min(finest, round(BEYOND_THE_SCAN * filled))
+    rotations = 8 * math.pi**2 / order * (diameter_px * filled / box) ** 3
     area_px2 = math.pi * (2.4477 * settings.shift_std_px) ** 2
     shifts = max(30, round(area_px2 * settings.shift_density * (scan / box) ** 2))
     sizes: Dict[str, Any] = {

@@ -172,7 +172,7 @@ class Reconstruction(Gridding):
     recentre_map: bool = param(
         False,
         label="Recentre map",
-        help="Bring the mass of the map to the centre of the box while poses are searched globally. "
-        "Off: the map stays where the initial map was.",
+        help="Bring the mass of the map to the centre of the box while poses are searched "
+        "globally. Off: the map stays where the initial map was.",
         expert=True,
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -41,15 +42,25 @@ class PoseCloud:
 
     @classmethod
     def unknown(
-        cls, n: int, n_classes: int, n_rotations: int, n_shifts: int, n_defoci: int
+        cls,
+        n: int,
+        n_classes: int,
+        n_rotations: int,
+        n_shifts: int,
+        defocus_factor: np.ndarray,
     ) -> PoseCloud:
-        """Return clouds of particles whose poses are not known, on the host."""
+        """Return clouds of particles whose poses are not known, on the host.
+
+        Parameters
+        ----------
+        defocus_factor : (n_defoci,) float, the same for all.
+        """
         rotations = np.zeros((n, n_classes, n_rotations, 4), np.float32)
         rotations[..., 0] = 1.0
         return cls(
             rotations,
             np.zeros((n, n_classes, n_shifts, 2), np.float32),
-            np.ones((n, n_classes, n_defoci), np.float32),
+            np.tile(defocus_factor.astype(np.float32), (n, n_classes, 1)),
             np.zeros(n, bool),
         )
 
@@ -57,6 +68,14 @@ class PoseCloud:
         """Replace the clouds of some particles, in place."""
         for field in fields(self):
             getattr(self, field.name)[rows] = getattr(clouds, field.name)
+
+
+def even_factors(n: int, std: float) -> np.ndarray:
+    """Return n defocus factors, (n,) float64: quantiles of a normal distribution about 1."""
+    normal_quantile = NormalDist().inv_cdf
+    upper = [normal_quantile((i + 0.5) / n) for i in range(n // 2, n)]
+    half = np.array(upper[n % 2 :])
+    return 1.0 + std * np.concatenate([-half[::-1], np.zeros(n % 2), half])
 
 
 @dataclass(frozen=True)

@@ -181,6 +181,10 @@ def remembered(found: Found, ids: Any, cloud: PoseCloud, search: Search) -> Pose
             )
         ):
             n_points = like.shape[2]
+            if points.shape[1] == 1:
+                # What was not searched keeps its spread for the stage that will.
+                drawn.append(like[:, len(parts)])
+                continue
             offsets = uniform(search.seed, search.iteration, _CLOUD_STREAM + number, ids, 1)[:, 0]
             rows = rows_of_counts(systematic_counts(weights, offsets, n_points), n_points)
             rows = rows.reshape(rows.shape + (1,) * (points.ndim - 2))

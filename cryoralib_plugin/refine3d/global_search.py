@@ -9,6 +9,7 @@ from typing import Any, Tuple
 import numpy as np
 
 from cryoralib_plugin.arrays import namespace_of
+from cryoralib_plugin.contract.plan3d import BEYOND_THE_SCAN, LARGEST_SCAN
 from cryoralib_plugin.fourier.volume import FourierVolume
 from cryoralib_plugin.geometry.acg import (
     RotationSpread,
@@ -28,14 +29,6 @@ from .local_search import Proposal, Search, local_search, scored, shift_prior
 from .particle_data import ParticleData
 from .posterior import Points, Posterior, spread_of_points
 from .resample import rows_of_counts, systematic_counts, tempered
-
-LARGEST_SCAN = 36000
-"""Rotations in a scan, times the order of the symmetry: 7.5 degrees apart. Where the cut-off asks
-for more, the scan is made at a coarser one, and clouds close in at the cut-off itself."""
-
-_BEYOND_THE_SCAN = 1.3
-"""What a scan's own cut-off is multiplied by: a peak may be stepped on at its side, since many
-rotations are kept; what finer shells say of them weighs more."""
 
 _KEPT = 1024
 """Heaviest rotations of a scan that are looked at again, at the cut-off of the round."""
@@ -102,7 +95,7 @@ def make_scan_set(
         scan_size(box_size_px, diameter_px, radius, order) * order > LARGEST_SCAN
     ):
         radius -= 1
-    fine = min(cutoff_px, round(_BEYOND_THE_SCAN * radius))
+    fine = min(cutoff_px, round(BEYOND_THE_SCAN * radius))
     n_rotations = settings.n_scan_rotations or scan_size(box_size_px, diameter_px, radius, order)
     key = np.zeros(1, np.int64)
     turn = normalise(normal(search.seed, search.iteration, 0, key, 4)[0])

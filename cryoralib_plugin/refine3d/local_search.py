@@ -96,7 +96,7 @@ def local_search(
     distributions around the means so far, somewhat wider than the spreads so far; the weights are
     likelihoods over the density the points were drawn from, so the prior is flat in rotation and
     the weighted spread is that of the posterior, not of the sampling. A particle rests when no
-    spread falls any more.
+    spread falls any more and enough points count.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def local_search(
         falls = (spreads < settings.resting_factor * smallest[active]).any(axis=1)
         smallest[active] = xp.minimum(smallest[active], spreads)
         if phase + 1 >= settings.lowest_phases:
-            active = active[falls & found.usable]
+            active = active[(falls | found.is_starved) & found.usable]
         if not len(active):
             break
     return result, n_phases

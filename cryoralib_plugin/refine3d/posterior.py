@@ -9,6 +9,11 @@ from typing import Any, Tuple
 from cryoralib_plugin.arrays import namespace_of
 from cryoralib_plugin.geometry.acg import RotationSpread, fit_covariance, spread_of
 
+from .resample import n_effective, tempered
+
+_LEAST_SHARE, _LEAST_WEIGHT = 0.08, 1e-300
+"""Share of the points that must count where a width is read off them."""
+
 _TOLERANCE, _ITERATIONS = 1e-2, 20
 """Of the widths of a cloud, relative: far below their error from a hundred points."""
 
@@ -75,15 +80,20 @@ class Posterior:
 
     def rotation_spread(self) -> RotationSpread:
         """Return the mean rotation and the ratios about the axes of the image."""
-        return spread_of_points(self.rotations, self.rotation_weight)
+        return spread_of_points(self.rotations, spreading_weights(self.rotation_weight))
 
     def shift_moments(self) -> Tuple[Any, Any]:
         """Return mean and standard deviation of the shifts, (n, 2) each, px."""
-        return moments(self.shift_px, self.shift_weight[..., None])
+        return moments(self.shift_px, spreading_weights(self.shift_weight)[..., None])
 
     def defocus_moments(self) -> Tuple[Any, Any]:
         """Return mean and standard deviation of the defocus factors, (n,) each."""
-        return moments(self.defocus_factor, self.defocus_weight)
+        return moments(self.defocus_factor, spreading_weights(self.defocus_weight))
+
+    @property
+    def is_starved(self) -> Any:
+        """(n,) bool, whether too few points count to say how wide the posterior is."""
+        return n_effective(self.rotation_weight) < _least_effective(self.rotation_weight.shape[1])
 
     def best_rotation(self) -> Any:
         """Return the heaviest rotation, (n, 4)."""
@@ -97,6 +107,23 @@ def moments(values: Any, weights: Any) -> Tuple[Any, Any]:
     mean = (weights * values).sum(axis=1)
     variance = (weights * (values - mean[:, None]) ** 2).sum(axis=1)
     return mean, xp.sqrt(variance)
+
+
+def spreading_weights(weights: Any) -> Any:
+    """Return weights (n, n_points) of which enough count to have a width.
+
+    Where one point outweighs all others its cloud has no width of its own, only that of what it
+    was drawn from: weights are tempered until a few points count. Otherwise they stay.
+    """
+    xp = namespace_of(weights)
+    if weights.shape[1] == 1:
+        return weights
+    logs = xp.log(xp.maximum(weights, _LEAST_WEIGHT))
+    return tempered(logs, _least_effective(weights.shape[1]))[0]
+
+
+def _least_effective(n_points: int) -> float:
+    return min(max(4.0, _LEAST_SHARE * n_points), 0.5 * n_points)
 
 
 def weigh(points: Points, scores: Any) -> Posterior:

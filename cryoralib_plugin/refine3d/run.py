@@ -11,7 +11,7 @@ import numpy as np
 
 from cryoralib_plugin.parallel.progress import Stopwatch, progress_bar
 
-from .cloud import PoseCloud, Spread, cloud_around
+from .cloud import PoseCloud, Spread, cloud_around, even_factors
 from .expectation import Outcome
 from .maximization import maximization
 from .record import write_quarantine, write_round
@@ -102,13 +102,13 @@ def _one_round(
 def _first_cloud(task: Task) -> PoseCloud:
     """Return the clouds particles begin with: on their given poses, or nowhere."""
     settings = task.config.filter
-    searches_defocus = task.config.stages.defocus_search
+    n_defoci = settings.n_local_defoci if task.config.stages.defocus_search else 1
     cloud = PoseCloud.unknown(
         len(task.rows),
         task.n_classes,
         settings.n_local_rotations,
         settings.n_local_shifts if settings.shift_std_px > 0.0 else 1,
-        settings.n_local_defoci if searches_defocus else 1,
+        even_factors(n_defoci, settings.defocus_std),
     )
     if not task.config.reference.start_from_poses:
         return cloud

@@ -65,7 +65,7 @@ def test_down_sampling_and_centred_particles_are_seen():
 
 
 def test_support_points_are_counted_to_the_byte():
-    clouds = PoseCloud.unknown(10, 3, 125, 25, 9)
+    clouds = PoseCloud.unknown(10, 3, 125, 25, np.ones(9))
     held = clouds.rotations.nbytes + clouds.shift_px.nbytes + clouds.defocus_factor.nbytes
     work = work_of(n_classes=3, n_local_rotations=125, n_local_shifts=25, defocus_search=True)
     assert 10 * work.cloud_bytes == held
