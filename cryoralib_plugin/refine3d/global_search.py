@@ -201,7 +201,7 @@ class _Drawn:
 def _candidates(
     data: ParticleData, volume: FourierVolume, scan_set: ScanSet, search: Search
 ) -> _Drawn:
-    """Return the heaviest rotations of a scan, and shifts drawn from it."""
+    """Return the heaviest rotations and shifts of a scan, all alike: their order is by number."""
     xp = namespace_of(data.spectra)
     settings = search.filter
     coarse = data.within(data.band.lowest_px, scan_set.cutoff_px)
@@ -216,16 +216,19 @@ def _candidates(
         update_scan(scan, project(volume, block, coarse.band), first)
     # Mates of one pose on both sides of the border of the unit become one cloud.
     best = scan_set.rotations[xp.maximum(scan.best_rotation, 0)]
+    # By number: the order of almost equal masses is a matter of rounding, which matrix products
+    # of other sizes do otherwise.
+    kept = xp.sort(scan.kept_rotation, axis=1)
     rotations = nearest_mates(
-        scan_set.rotations[xp.maximum(scan.kept_rotation, 0)], best[:, None], scan_set.operators
+        scan_set.rotations[xp.maximum(kept, 0)], best[:, None], scan_set.operators
     )
-    mass = scan.shift_mass / scan.shift_mass.sum(axis=1, keepdims=True)
     n_shifts = settings.n_local_shifts if settings.shift_std_px > 0.0 else 1
-    least = min(_least(n_shifts), mass.shape[1])
-    rows, undone = _drawn_rows(mass, least, n_shifts, 3, data.ids, search)
+    n_heavy = min(n_shifts, len(scan_set.shift_px))
+    rows = xp.sort(xp.argsort(-scan.shift_mass, axis=1)[:, :n_heavy], axis=1)
+    rows = rows[:, xp.arange(n_shifts) % n_heavy]
     # All that was kept is looked at once, whatever its mass.
-    even = xp.where(scan.kept_rotation >= 0, 0.0, -xp.inf)
-    return _Drawn(rotations, scan_set.shift_px[rows], even, undone)
+    even = xp.where(kept >= 0, 0.0, -xp.inf)
+    return _Drawn(rotations, scan_set.shift_px[rows], even, xp.zeros(rows.shape))
 
 
 def _moved(
