@@ -159,14 +159,16 @@ class Reconstruction(Gridding):
     norm_correction: bool = param(
         True,
         label="Norm correction",
-        help="Bring particles to a common noise level by what is left of them after the best "
+        help="Without effect in this version. "
+        "Bring particles to a common noise level by what is left of them after the best "
         "projection is subtracted; between one half and two.",
         expert=True,
     )
     scale_correction: bool = param(
         False,
         label="Scale correction",
-        help="Fit the intensity of each group of particles to the map; between one fifth and five.",
+        help="Without effect in this version. "
+        "Fit the intensity of each group of particles to the map; between one fifth and five.",
         expert=True,
     )
     recentre_map: bool = param(

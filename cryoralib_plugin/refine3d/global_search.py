@@ -31,7 +31,7 @@ from .posterior import Points, Posterior, spread_of_points
 from .resample import rows_of_counts, systematic_counts, tempered
 
 _KEPT = 1024
-"""Heaviest rotations of a scan that are looked at again, at the cut-off of the round."""
+"""Heaviest rotations of a scan that are looked at again, beyond the cut-off of the scan."""
 
 _SLICES_PER_BLOCK = 2048
 _LEAST_EFFECTIVE = 0.2
