@@ -33,6 +33,7 @@ ENGINE = [
     "mrcfile>=1.4",
     "h5py>=3.8",
     "numba>=0.59",
+    "threadpoolctl>=3",
     "matplotlib>=3.7",
     "tqdm>=4",
     # Every launch is `python -m mpi4py -m cryoralib_plugin`; without an MPI library it is one rank.

@@ -8,7 +8,6 @@ import pytest
 
 from cryoralib_plugin.fourier.band import FourierBand, shift_phases
 from cryoralib_plugin.fourier.volume import fourier_volume
-from cryoralib_plugin.kernels import score
 from cryoralib_plugin.kernels.project import project
 from cryoralib_plugin.kernels.score import WhitenedParticles, cpu, local_scores, whiten
 from cryoralib_plugin.kernels.score.scan import Scan, start_scan, update_scan
@@ -148,7 +147,10 @@ def test_a_shift_of_the_data_is_a_shift_of_the_grid(backend):
 
 
 def test_local_scores_are_likelihoods(backend, monkeypatch):
-    monkeypatch.setitem(score._LOCAL_BYTES, "cpu", 1)
+    from cryoralib_plugin.kernels.score import cuda
+
+    monkeypatch.setattr(cuda, "_LOCAL_BYTES", 1)
+    monkeypatch.setattr(cpu, "_LARGEST_STEP", 2)
     volume, particles, _, _ = _case(n_defoci=3, strength=0.1)
     rotations = fourier_grid.random_rotations(4 * N, seed=6).reshape(N, 4, 3, 3)
     rotations[:, 0] = fourier_grid.random_rotations(N_ROTATIONS, seed=3)[:N]

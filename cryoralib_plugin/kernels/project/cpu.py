@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Tuple
+
 import numpy as np
 from numba import njit, prange
 
@@ -15,15 +17,21 @@ from ._cpu_rows import four_rows
 def project(volume: FourierVolume, rotations: np.ndarray, band: FourierBand) -> np.ndarray:
     """See the package."""
     slices = np.empty((len(rotations), band.n_terms), dtype=np.complex64)
-    _project(
+    values, extent, kx, ky = grid_and_places(volume, band)
+    _project(values, extent, rotations, kx, ky, slices.view(np.float32))
+    return slices
+
+
+def grid_and_places(
+    volume: FourierVolume, band: FourierBand
+) -> Tuple[np.ndarray, int, np.ndarray, np.ndarray]:
+    """Return the flat float32 grid, its extent, and where the terms of a band lie in it."""
+    return (
         np.ascontiguousarray(volume.values).view(np.float32).ravel(),
         volume.values.shape[2] - 1,
-        rotations,
         (band.kx * np.float32(volume.padding)).astype(np.float32),
         (band.ky * np.float32(volume.padding)).astype(np.float32),
-        slices.view(np.float32),
     )
-    return slices
 
 
 @njit(cache=True, nogil=True)
@@ -44,22 +52,27 @@ def cell_of(rotation, kx, ky, extent):
     return column, row, layer, x - left, y - low, z - back, sign, inside
 
 
-@njit(cache=True, parallel=True)
-def _project(values, extent, rotations, kx, ky, slices):
+@njit(cache=True, nogil=True)
+def write_slice(values, extent, rotation, kx, ky, out):
+    """Write one slice, real and imaginary parts in turn, from a flat float32 grid."""
     width = extent + 1
     line, plane = np.uintp(2 * width), np.uintp(2 * width * (2 * extent + 1))
     one = np.float32(1.0)
+    for k in range(kx.shape[0]):
+        column, row, layer, fx, fy, fz, sign, inside = cell_of(rotation, kx[k], ky[k], extent)
+        if not inside:
+            out[2 * k] = out[2 * k + 1] = np.float32(0.0)
+            continue
+        at = np.uintp(2 * ((layer * (2 * extent + 1) + row) * width + column))
+        gx, gy, gz = one - fx, one - fy, one - fz
+        left_real, left_imag, right_real, right_imag = four_rows(
+            values, at, line, plane, gy * gz, fy * gz, gy * fz, fy * fz
+        )
+        out[2 * k] = left_real * gx + right_real * fx
+        out[2 * k + 1] = sign * (left_imag * gx + right_imag * fx)
+
+
+@njit(cache=True, parallel=True)
+def _project(values, extent, rotations, kx, ky, slices):
     for i in prange(rotations.shape[0]):
-        rotation, out = rotations[i], slices[i]
-        for k in range(kx.shape[0]):
-            column, row, layer, fx, fy, fz, sign, inside = cell_of(rotation, kx[k], ky[k], extent)
-            if not inside:
-                out[2 * k] = out[2 * k + 1] = np.float32(0.0)
-                continue
-            at = np.uintp(2 * ((layer * (2 * extent + 1) + row) * width + column))
-            gx, gy, gz = one - fx, one - fy, one - fz
-            left_real, left_imag, right_real, right_imag = four_rows(
-                values, at, line, plane, gy * gz, fy * gz, gy * fz, fy * fz
-            )
-            out[2 * k] = left_real * gx + right_real * fx
-            out[2 * k + 1] = sign * (left_imag * gx + right_imag * fx)
+        write_slice(values, extent, rotations[i], kx, ky, slices[i])

@@ -16,15 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from cryoralib_plugin.arrays import namespace_of
 from cryoralib_plugin.fourier.band import FourierBand, shift_phases
 from cryoralib_plugin.fourier.volume import FourierVolume
-from cryoralib_plugin.kernels.project import check_rotations, project
-
-# Slices and shifted particles of one step of the local scores together, bytes.
-_LOCAL_BYTES = {"cpu": 2**25, "cuda": 2**31}
+from cryoralib_plugin.kernels._dispatch import twin_of
+from cryoralib_plugin.kernels.project import check_grid, check_rotations
 
 
 @dataclass(frozen=True)
@@ -127,24 +123,17 @@ def local_scores(
         raise ValueError(
             f"shift_px must have shape ({n}, n_shifts, 2), but has {tuple(shift_px.shape)}"
         )
-    n_rotations, n_shifts, n_defoci = (
-        rotations.shape[1], shift_px.shape[1], particles.ctf.shape[1],
+    check_grid(volume, band)
+    twin = twin_of(
+        __name__, volume=volume.values, spectra=particles.spectra, rotations=rotations,
+        shift_px=shift_px,
     )  # fmt: skip
-    scores = xp.empty((n, n_rotations, n_shifts, n_defoci), dtype=xp.float32)
-    each = 8 * max(1, n_terms) * (2 * n_rotations + n_shifts * n_defoci)
-    step = max(1, _LOCAL_BYTES["cpu" if xp is np else "cuda"] // each)
-    for first in range(0, n, step):
-        rows = slice(first, first + step)
-        here = particles[rows]
-        count = here.spectra.shape[0]
-        slices = project(volume, rotations[rows].reshape(-1, 3, 3), band)
-        slices = slices.reshape(count, n_rotations, n_terms)
-        filters = matched_filters(here, shift_px[rows], band)
-        products = xp.matmul(
-            real_pairs(slices), real_pairs(filters).reshape(count, -1, 2 * n_terms).swapaxes(1, 2)
-        ).reshape(count, n_rotations, n_shifts, n_defoci)
-        penalties = xp.matmul(power_of(slices), (here.ctf * here.ctf).swapaxes(1, 2))
-        scores[rows] = products - 0.5 * penalties[:, :, None, :]
+    scores = xp.empty(
+        (n, rotations.shape[1], shift_px.shape[1], particles.ctf.shape[1]), xp.float32
+    )
+    twin.write_local_scores(
+        scores, volume, particles, xp.ascontiguousarray(rotations, xp.float32), shift_px, band
+    )
     return scores
 
 

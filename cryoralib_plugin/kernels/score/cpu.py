@@ -1,46 +1,123 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CPU twin of the scan: BLAS makes the scores, one pass in the cache turns them into sums."""
+"""CPU twin of the scores: BLAS makes them, and they are summed while they are in the cache."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
-from . import power_of, real_pairs
+from cryoralib_plugin.fourier.band import FourierBand, phase_tables
+from cryoralib_plugin.fourier.volume import FourierVolume
+from cryoralib_plugin.kernels._threads import in_threads
+from cryoralib_plugin.kernels.project.cpu import grid_and_places, write_slice
+
+from . import WhitenedParticles, power_of, real_pairs
 
 if TYPE_CHECKING:
     from .scan import Scan
 
-# A block of scores stays in the shared cache until it has been summed.
-_SCORES_PER_BLOCK = 2**20
+# A block of scores stays in the cache of one core until it has been summed.
+_SCORES_PER_BLOCK = 2**18
 _ROTATIONS_PER_BLOCK = 512
 
+# Particles a thread takes at a time: few, so that all threads end together.
+_LARGEST_STEP, _STEPS = 16, 16
+
 _FAST = {"contract", "nsz", "reassoc"}
+
+
+def write_local_scores(
+    scores: np.ndarray,
+    volume: FourierVolume,
+    particles: WhitenedParticles,
+    rotations: np.ndarray,
+    shift_px: np.ndarray,
+    band: FourierBand,
+) -> None:
+    """See `local_scores` of the package."""
+    n, n_rotations, n_shifts, n_defoci = scores.shape
+    values, extent, kx, ky = grid_and_places(volume, band)
+    step = max(1, min(_LARGEST_STEP, -(-n // _STEPS)))
+
+    def score(first: int) -> None:
+        slices = np.empty((n_rotations, 2 * band.n_terms), np.float32)
+        filters = np.empty((n_shifts * n_defoci, band.n_terms), np.complex64)
+        penalties = np.empty((n_rotations, n_defoci), np.float32)
+        for i in range(first, min(first + step, n)):
+            ctf = particles.ctf[i]
+            _write_slices(values, extent, rotations[i], kx, ky, ctf * ctf, slices, penalties)
+            _write_filters(
+                particles.spectra[i],
+                ctf,
+                phase_tables(shift_px[i], band),
+                band.kx,
+                band.ky,
+                filters,
+            )
+            products = slices @ real_pairs(filters).T
+            scores[i] = products.reshape(n_rotations, n_shifts, n_defoci) - penalties[:, None]
+
+    in_threads(score, range(0, n, step))
+
+
+@njit(cache=True, nogil=True)
+def _write_slices(values, extent, rotations, kx, ky, ctf_power, slices, penalties):
+    """Write the slices of one particle and ``1/2 sum C^2 |S|^2`` of each defocus."""
+    for r in range(rotations.shape[0]):
+        row = slices[r]
+        write_slice(values, extent, rotations[r], kx, ky, row)
+        for d in range(ctf_power.shape[0]):
+            penalties[r, d] = np.float32(0.5) * _weighted_power(row, ctf_power[d])
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _weighted_power(row, weight):
+    total = np.float32(0.0)
+    for k in range(weight.shape[0]):
+        total += weight[k] * (row[2 * k] * row[2 * k] + row[2 * k + 1] * row[2 * k + 1])
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _write_filters(spectrum, ctf, tables, kx, ky, filters):
+    """Write ``X C conj(phi)`` of one particle, shift by shift and defocus by defocus."""
+    n_defoci, middle = ctf.shape[0], tables.shape[2] // 2
+    for j in range(tables.shape[0]):
+        for k in range(kx.shape[0]):
+            phase = tables[j, 0, middle + kx[k]] * tables[j, 1, middle + ky[k]]
+            moved = spectrum[k] * phase.conjugate()
+            for d in range(n_defoci):
+                filters[j * n_defoci + d, k] = moved * ctf[d, k]
 
 
 def update(scan: Scan, slices: np.ndarray, first_rotation: int, log_weight: np.ndarray) -> None:
     """See the package."""
     n, n_shifts, depth = scan.filters.shape
-    power = power_of(slices)
-    pairs = real_pairs(slices)
-    for first in range(0, len(slices), _ROTATIONS_PER_BLOCK):
-        block = slice(first, min(first + _ROTATIONS_PER_BLOCK, len(slices)))
-        columns = block.stop - first
-        step = max(1, _SCORES_PER_BLOCK // (n_shifts * columns))
-        scores = np.empty((min(step, n) * n_shifts, columns), dtype=np.float32)
-        for start in range(0, n, step):
-            rows = slice(start, min(start + step, n))
-            here = scores[: (rows.stop - start) * n_shifts]
-            np.matmul(scan.filters[rows].reshape(-1, depth), pairs[block].T, out=here)
-            penalties = scan.ctf_power[rows] @ power[block].T
-            penalties *= np.float32(0.5)
+    power, pairs = np.float32(0.5) * power_of(slices), real_pairs(slices)
+    width = min(_ROTATIONS_PER_BLOCK, len(slices))
+    step = max(1, _SCORES_PER_BLOCK // (n_shifts * width))
+    shift_weight = np.exp(scan.log_shift_weight)
+
+    def take_in(start: int) -> None:
+        rows = slice(start, min(start + step, n))
+        count = rows.stop - rows.start
+        filters = scan.filters[rows].reshape(-1, depth)
+        scores = np.empty(len(filters) * width, np.float32)
+        penalties = np.empty(count * width, np.float32)
+        for first in range(0, len(slices), width):
+            block = slice(first, min(first + width, len(slices)))
+            columns = block.stop - first
+            here = scores[: len(filters) * columns].reshape(-1, columns)
+            lost = penalties[: count * columns].reshape(-1, columns)
+            np.matmul(filters, pairs[block].T, out=here)
+            np.matmul(scan.ctf_power[rows], power[block].T, out=lost)
             _take_in(
-                here.reshape(-1, n_shifts, columns),
-                penalties,
+                here.reshape(count, n_shifts, columns),
+                lost,
                 log_weight[block],
-                np.exp(scan.log_shift_weight),
+                shift_weight,
                 first_rotation + first,
                 scan.offset[rows],
                 scan.shift_mass[rows],
@@ -51,18 +128,22 @@ def update(scan: Scan, slices: np.ndarray, first_rotation: int, log_weight: np.n
                 scan.best_rotation[rows],
                 scan.best_shift[rows],
             )
+        _in_order(scan.kept_log_mass[rows], scan.kept_rotation[rows], scan.kept_shift[rows])
+
+    in_threads(take_in, range(0, n, step))
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, nogil=True)
 def _take_in(
     scores, penalties, log_weight, shift_weight, first, offset, shift_mass, kept_log_mass,
     kept_rotation, kept_shift, best_score, best_rotation, best_shift,
 ):  # fmt: skip
     n_shifts, columns = scores.shape[1], scores.shape[2]
-    for p in prange(scores.shape[0]):
-        peak, at = np.empty(columns, np.float32), np.empty(columns, np.int32)
-        share, mass = np.empty(columns, np.float32), np.zeros(columns, np.float32)
-        term, bits = np.empty(columns, np.float32), np.empty(columns, np.int32)
+    peak, at = np.empty(columns, np.float32), np.empty(columns, np.int32)
+    share, mass = np.empty(columns, np.float32), np.empty(columns, np.float32)
+    term, bits = np.empty(columns, np.float32), np.empty(columns, np.int32)
+    for p in range(scores.shape[0]):
+        mass[:] = np.float32(0.0)
         _peaks(scores[p], peak, at)
         top = -np.inf
         for i in range(columns):
@@ -79,20 +160,45 @@ def _take_in(
         for j in range(n_shifts):
             _exponentials(scores[p, j], peak, term, bits)
             shift_mass[p, j] += shift_weight[j] * _weighted(term, share, mass, shift_weight[j])
-        last = kept_log_mass.shape[1] - 1
         for i in range(columns):
             if mass[i] <= np.float32(0.0):
                 continue
             here = np.float32(np.log(mass[i]) + peak[i] - penalties[p, i] + log_weight[i])
-            if here > kept_log_mass[p, last]:
-                place = last
-                while place > 0 and here > kept_log_mass[p, place - 1]:
-                    kept_log_mass[p, place] = kept_log_mass[p, place - 1]
-                    kept_rotation[p, place] = kept_rotation[p, place - 1]
-                    kept_shift[p, place] = kept_shift[p, place - 1]
-                    place -= 1
-                kept_log_mass[p, place] = here
-                kept_rotation[p, place], kept_shift[p, place] = first + i, at[i]
+            if here > kept_log_mass[p, -1]:
+                _keep(kept_log_mass[p], kept_rotation[p], kept_shift[p], here, first + i, at[i])
+
+
+@njit(cache=True, nogil=True)
+def _keep(log_mass, rotation, shift, here, number, at):
+    """Put a rotation in the place of the lightest kept one, which lies last.
+
+    The arrays are a heap read from their end: entry ``last - i`` is not heavier than the entries
+    ``last - 2 i - 1`` and ``last - 2 i - 2``. One that falls is such a heap.
+    """
+    last = len(log_mass) - 1
+    i = 0
+    while True:
+        child = 2 * i + 1
+        if child > last:
+            break
+        if child < last and log_mass[last - child - 1] < log_mass[last - child]:
+            child += 1
+        if here <= log_mass[last - child]:
+            break
+        log_mass[last - i] = log_mass[last - child]
+        rotation[last - i], shift[last - i] = rotation[last - child], shift[last - child]
+        i = child
+    log_mass[last - i], rotation[last - i], shift[last - i] = here, number, at
+
+
+@njit(cache=True, nogil=True)
+def _in_order(log_mass, rotation, shift):
+    """Let the masses of each particle fall."""
+    for p in range(log_mass.shape[0]):
+        order = np.argsort(-log_mass[p], kind="mergesort")
+        log_mass[p] = log_mass[p][order]
+        rotation[p] = rotation[p][order]
+        shift[p] = shift[p][order]
 
 
 @njit(cache=True, nogil=True)

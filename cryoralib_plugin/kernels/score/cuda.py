@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CUDA twin of the scan: cuBLAS makes the scores, two passes turn them into sums."""
+"""CUDA twin of the scores: cuBLAS makes them, two passes turn those of a scan into sums."""
 
 from __future__ import annotations
 
@@ -8,18 +8,50 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cryoralib_plugin.arrays import namespace_of
+from cryoralib_plugin.fourier.band import FourierBand
+from cryoralib_plugin.fourier.volume import FourierVolume
 from cryoralib_plugin.kernels._compile import blocks_for, kernel
+from cryoralib_plugin.kernels.project import project
 
-from . import power_of, real_pairs
+from . import WhitenedParticles, matched_filters, power_of, real_pairs
 
 if TYPE_CHECKING:
     from .scan import Scan
 
 _PACKAGE = "cryoralib_plugin.kernels.score"
 _THREADS = 128
+# Slices and shifted particles of one step of the local scores together.
+_LOCAL_BYTES = 2**31
 # 256 MiB of scores: large products, little memory.
 _SCORES_PER_BLOCK = 2**26
 _ROTATIONS_PER_BLOCK = 1024
+
+
+def write_local_scores(
+    scores: Any,
+    volume: FourierVolume,
+    particles: WhitenedParticles,
+    rotations: Any,
+    shift_px: Any,
+    band: FourierBand,
+) -> None:
+    """See `local_scores` of the package."""
+    xp = namespace_of(scores)
+    n, n_rotations, n_shifts, n_defoci = scores.shape
+    each = 8 * max(1, band.n_terms) * (2 * n_rotations + n_shifts * n_defoci)
+    step = max(1, _LOCAL_BYTES // each)
+    for first in range(0, n, step):
+        rows = slice(first, first + step)
+        here = particles[rows]
+        count = here.spectra.shape[0]
+        slices = project(volume, rotations[rows].reshape(-1, 3, 3), band)
+        slices = slices.reshape(count, n_rotations, band.n_terms)
+        filters = real_pairs(matched_filters(here, shift_px[rows], band))
+        products = xp.matmul(
+            real_pairs(slices), filters.reshape(count, -1, 2 * band.n_terms).swapaxes(1, 2)
+        ).reshape(count, n_rotations, n_shifts, n_defoci)
+        penalties = xp.matmul(power_of(slices), (here.ctf * here.ctf).swapaxes(1, 2))
+        scores[rows] = products - 0.5 * penalties[:, :, None, :]
 
 
 def update(scan: Scan, slices: Any, first_rotation: int, log_weight: Any) -> None:
