@@ -18,7 +18,7 @@ _LARGEST_GROWTH = 0.25
 
 _FEW_PERMILLE, _MOST_AT_LIMIT = 20, 6
 """Particles that may still go to other poses when the global stage ends, of a thousand; rounds
-at its limit after which it ends all the same."""
+at its largest cut-off after which it ends all the same."""
 
 _SPARE_PX = 2
 """Shells below Nyquist that are never used: terms at its rim lack neighbours in the grid."""
@@ -88,12 +88,15 @@ class Limits:
     Attributes
     ----------
     first_px : of the first round.
-    global_px : at which the global stage may end.
+    settled_px : that tells all rotations apart: from here on the global stage ends once particles
+        stay where they are.
+    global_px : the largest of the global stage.
     last_px : never exceeded.
     lowest_px : inclusive lower end of the comparison.
     """
 
     first_px: int
+    settled_px: int
     global_px: int
     last_px: int
     lowest_px: int
@@ -109,9 +112,8 @@ def limits(
 ) -> Limits:
     """Return the radii of a run.
 
-    The global stage reaches at least a quarter of the particle's radius over the cube root of the
-    order of the symmetry: coarser detail does not tell the rotations of an asymmetric unit apart
-    (THUNDER's rule).
+    Detail coarser than a quarter of the particle's radius over the cube root of the order of the
+    symmetry does not tell the rotations of an asymmetric unit apart (THUNDER's rule).
 
     Parameters
     ----------
@@ -124,10 +126,14 @@ def limits(
     if stages.highest_resolution_angst > 0.0:
         last = min(last, round(side / stages.highest_resolution_angst) + 1)
     first = min(last, round(side / config.reference.initial_resolution_angst) + 1)
-    needed = min(stages.global_resolution_angst, 0.125 * diameter_angst / order ** (1.0 / 3.0))
+    needed = 0.125 * diameter_angst / order ** (1.0 / 3.0)
+    settled, finest = (
+        min(last, max(first, round(side / detail) + 1))
+        for detail in (needed, min(stages.global_resolution_angst, needed))
+    )
     lowest = min(int(side / config.reference.lowest_resolution_angst), first - 1)
     # The mean of an image is the ice's, not the particle's.
-    return Limits(first, min(last, max(first, round(side / needed) + 1)), last, max(1, lowest))
+    return Limits(first, settled, finest, last, max(1, lowest))
 
 
 def first_stage(stages: Stages, all_known: bool) -> str:
@@ -141,9 +147,9 @@ def next_step(
     """Return the next round, or None where the run is at its end.
 
     The cut-off follows the correlation of the half maps, by a margin, and never falls. A stage
-    ends when rounds bring neither a finer cut-off nor a finer resolution: the global one after
-    the first such round at its own limit, or after as many as the others where the correlation
-    does not reach that limit; it is always followed by the next stage that is switched on.
+    ends when rounds bring neither a finer cut-off nor a finer resolution. The global one ends
+    sooner where particles have settled: hardly any has gone to another pose at a cut-off that
+    tells all poses apart. It is always followed by the next stage that is switched on.
     """
     iteration = len(passed) + 1
     if iteration > stages.maximum_rounds:
@@ -180,9 +186,13 @@ def _at_rest(stages: Stages, limit: Limits, passed: Tuple[Passed, ...], cutoff: 
             break
         rounds.insert(0, one)
     before = [one.resolution_px for one in passed[: len(passed) - len(rounds)]]
+    if last.stage == GLOBAL and (
+        last.moved_permille <= _FEW_PERMILLE and last.cutoff_px >= limit.settled_px
+    ):
+        return True
     if last.stage == GLOBAL and min(cutoff, limit.global_px) <= last.cutoff_px:
         at_limit = [one for one in rounds if one.cutoff_px >= limit.global_px]
-        if at_limit and last.moved_permille <= _FEW_PERMILLE or len(at_limit) >= _MOST_AT_LIMIT:
+        if len(at_limit) >= _MOST_AT_LIMIT:
             return True
         return _rounds_without_gain(rounds, before) >= stages.patience_rounds
     if last.stage == GLOBAL or cutoff > last.cutoff_px:

@@ -20,7 +20,7 @@ from cryoralib_plugin.refine3d.schedule import (
 )
 from cryoralib_plugin.refine3d.state import DEFOCUS, GLOBAL, LOCAL, STAGES
 
-LIMITS = Limits(first_px=6, global_px=14, last_px=30, lowest_px=1)
+LIMITS = Limits(first_px=6, settled_px=10, global_px=14, last_px=30, lowest_px=1)
 ALL = dataclasses.replace(Stages(), defocus_search=True)
 
 
@@ -65,6 +65,14 @@ def test_the_global_stage_goes_on_while_particles_change_their_poses():
     assert count[0] < count[1] < 12
 
 
+def test_particles_that_stay_are_not_scanned_for_again():
+    steps = played(Stages(), lambda step: step.cutoff_px + 1, moved=5)
+    scanned = [step.cutoff_px for step in steps if step.stage == GLOBAL]
+    assert scanned[-2] < LIMITS.settled_px <= scanned[-1]
+    moving = played(Stages(), lambda step: step.cutoff_px + 1, moved=100)
+    assert max(s.cutoff_px for s in moving if s.stage == GLOBAL) == LIMITS.global_px
+
+
 def test_a_run_ends_at_its_last_round():
     stages = dataclasses.replace(Stages(), maximum_rounds=3)
     assert len(played(stages, lambda step: 40)) == 3
@@ -89,7 +97,7 @@ def test_limits_of_thunders_test_case():
     flat = {"particles_file": "p.star", "symmetry": "C1", "initial_resolution_angst": 40.0}
     config = from_flat(Refine3DConfig, flat)
     sizes = {"box_size_px": 64, "pixel_size_angst": 3.0, "diameter_angst": 150.0}
-    # round(N p / 40) + 1, and round(N p / 15) + 1 since a quarter of the radius is coarser.
-    assert limits(config, order=1, **sizes) == Limits(6, 14, 30, 1)
+    # round(N p / 40) + 1, a quarter of the radius, and round(N p / 15) + 1, which is finer.
+    assert limits(config, order=1, **sizes) == Limits(6, 11, 14, 30, 1)
     # With many asymmetric units coarse detail does not tell rotations apart.
-    assert limits(config, order=24, **sizes).global_px == 30
+    assert limits(config, order=24, **sizes).settled_px == 30
