@@ -26,7 +26,7 @@ _SCORE_UNIT = 2.0**24
 
 _ANOTHER_POSE_DEG = 20.0
 
-_VIEWS, _FEWEST_VIEWS = {GLOBAL: 125, LOCAL: 24, DEFOCUS: 24}, 8
+_VIEWS, _FEWEST_VIEWS = {GLOBAL: 125, LOCAL: 24, DEFOCUS: 24}, 4
 """Rotations at which a particle enters a map, mates among them; in global rounds it may have many
 poses."""
 
