@@ -40,6 +40,8 @@ SCANS = {
     "160 px, r = 25": (160, 2, 25, 32, 151, 1000),
 }
 DEVICE_FACTOR = 16
+# The channel of Qiao et al. (2019): its whole scan follows from the time of a sample of it.
+WHOLE = {"CNG, 160 px, r = 15, |Omega| = 353": (211_826, 10_000)}
 
 
 def seconds(function, device, repeats: int) -> float:
@@ -164,6 +166,16 @@ def main() -> None:
             f"particle; slices {found['slices_ms_per_1000']:.1f} ms per 1000",
             flush=True,
         )
+        if name in WHOLE:
+            n_particles, n_rotations = WHOLE[name]
+            found["whole_hours"] = (
+                found["ms_per_particle"] * n_particles * n_rotations / case[-1] / 3.6e6
+            )
+            print(
+                f"    all {n_particles} particles and {n_rotations} rotations, by extrapolation: "
+                f"{found['whole_hours']:.2f} h",
+                flush=True,
+            )
     results["local"] = found = local(device, given.repeats)
     print(
         f"local, 125 x 9 points, {found['n_terms']} terms: {found['local_ms_per_particle']:.2f} ms "
