@@ -126,7 +126,8 @@ def global_search(
     from them with weights tempered so that many count, close in on the peaks by halves, while the
     cut-off grows to that of the round; what tempering changed is undone by their weights.
     Particles that have one pose are searched near it; the others keep all their poses. A particle
-    that had one pose leaves it only for one whose log-likelihood is higher by a margin.
+    that had one pose leaves it only for one whose log-likelihood is higher by a margin, and is
+    scanned in every second round only; its number decides in which.
 
     Parameters
     ----------
@@ -138,20 +139,30 @@ def global_search(
     search : shared settings.
     """
     xp = namespace_of(data.spectra)
-    found, step_deg, n_phases = _closed_in(data, volume, before, scan_set, search)
-    one_pose, start = _around_the_best(found, before, step_deg, scan_set)
+    narrow = angular_scale_deg(before.rotation.ratio).max(axis=1) < scan_set.step_deg
+    settled = known & narrow
+    # Every second round is enough to find a particle that has settled wrongly.
+    scanned = xp.flatnonzero(~settled | ((data.ids + search.iteration) % 2 == 0))
+    if not len(scanned):
+        return local_search(data, volume, before, search)
+    found, step_deg, phases = _closed_in(data[scanned], volume, before[scanned], scan_set, search)
+    one_pose, start = _around_the_best(found, before[scanned], step_deg, scan_set)
     rows = xp.flatnonzero(one_pose)
     if len(rows):
-        fresh, phases = local_search(data[rows], volume, start[rows], search)
+        fresh, more = local_search(data[scanned[rows]], volume, start[rows], search)
         found.put(rows, fresh)
-        n_phases[rows] += phases
-    scale_deg = angular_scale_deg(before.rotation.ratio).max(axis=1)
-    kept = xp.flatnonzero(known & (scale_deg < scan_set.step_deg))
+        phases[rows] += more
+    found = found.spread_out(scanned, len(data))
+    n_phases = xp.zeros(len(data), dtype=xp.int64)
+    n_phases[scanned] = phases
+    kept = xp.flatnonzero(settled)
     if len(kept):
         old, phases = local_search(data[kept], volume, before[kept], search)
         apart = angle_between(found[kept].best_rotation(), old.best_rotation(), scan_set.operators)
         margin = xp.where(apart > _FAR * scan_set.step_deg, search.filter.keep_pose_margin, 0.0)
-        stays = xp.flatnonzero(old.best_score + margin >= found.best_score[kept])
+        stays = xp.flatnonzero(
+            ~found.usable[kept] | (old.best_score + margin >= found.best_score[kept])
+        )
         found.put(kept[stays], old[stays])
         n_phases[kept] += phases
     return found, n_phases

@@ -20,9 +20,7 @@ _TOLERANCE, _ITERATIONS = 1e-2, 20
 
 def spread_of_points(rotations: Any, weights: Any = None) -> RotationSpread:
     """Return mean rotations and ratios about the axes of the image of clouds (n, n_points, 4)."""
-    covariance = fit_covariance(
-        rotations, weights, tolerance=_TOLERANCE, n_iterations=_ITERATIONS
-    )
+    covariance = fit_covariance(rotations, weights, tolerance=_TOLERANCE, n_iterations=_ITERATIONS)
     return spread_of(covariance)
 
 
@@ -77,6 +75,18 @@ class Posterior:
         """Replace those of some particles, in place."""
         for field in fields(self):
             getattr(self, field.name)[rows] = getattr(other, field.name)
+
+    def spread_out(self, rows: Any, n: int) -> Posterior:
+        """Return n posteriors: these in the given rows, unusable ones elsewhere."""
+        xp = namespace_of(self.rotations)
+        whole = Posterior(
+            *(
+                xp.zeros((n, *getattr(self, field.name).shape[1:]), getattr(self, field.name).dtype)
+                for field in fields(self)
+            )
+        )
+        whole.put(rows, self)
+        return whole
 
     def rotation_spread(self) -> RotationSpread:
         """Return the mean rotation and the ratios about the axes of the image."""

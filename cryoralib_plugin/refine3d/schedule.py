@@ -16,9 +16,10 @@ from .state import DEFOCUS, GLOBAL, LOCAL, STAGES, Refine3DState
 _LARGEST_GROWTH = 0.25
 """Growth of the cut-off in one round, as a share of Nyquist, at most."""
 
-_FEW_PERMILLE, _MOST_AT_LIMIT = 20, 6
-"""Particles that may still go to other poses when the global stage ends, of a thousand; rounds
-at its largest cut-off after which it ends all the same."""
+_FEW_PERMILLE, _MOST_AT_LIMIT = 10, 6
+"""Particles that may still go to other poses when the global stage ends, of a thousand, of which
+every second one was looked for elsewhere; rounds at its largest cut-off after which it ends all the
+same."""
 
 _SPARE_PX = 2
 """Shells below Nyquist that are never used: terms at its rim lack neighbours in the grid."""
