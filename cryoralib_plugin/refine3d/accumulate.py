@@ -147,7 +147,10 @@ def _outcome(
         factor[rows], factor_std[rows] = some.defocus_moments()
         score[rows] = some.best_score
         slices = project(volumes[k], to_matrices(rotation[rows]), data.band)
-        expected[rows] = slices * shift_phases(shift[rows], data.band)
+        phases = shift_phases(shift[rows], data.band)
+        # A product with a temporary on the right is taken the other way round where that is large,
+        # and complex products round differently so: bits would depend on the size of the batch.
+        expected[rows] = slices * phases
     expected = expected * data.ctf(factor[:, None])[:, 0]
     amplitude = _add_noise(data, expected, usable, half, group, insertion)
     angular_std = xp.sqrt((angular**2).mean(axis=1))
