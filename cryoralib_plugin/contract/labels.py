@@ -36,6 +36,7 @@ RANDOM_SUBSET = "rlnRandomSubset"
 FIGURE_OF_MERIT = "rlnParticleFigureOfMerit"
 MAX_PROBABILITY = "rlnMaxValueProbDistribution"
 LOG_LIKELIHOOD = "rlnLogLikeliContribution"
+NORM_CORRECTION = "rlnNormCorrection"
 GROUP_NUMBER = "rlnGroupNumber"
 REFERENCE_IMAGE = "rlnReferenceImage"
 
@@ -90,6 +91,7 @@ COLUMNS: Dict[str, Column] = {
         Column(FIGURE_OF_MERIT, float),
         Column(MAX_PROBABILITY, float),
         Column(LOG_LIKELIHOOD, float),
+        Column(NORM_CORRECTION, float),
         Column(GROUP_NUMBER, int),
         Column(REFERENCE_IMAGE, str),
         Column(DEFOCUS_U, float, "angst"),

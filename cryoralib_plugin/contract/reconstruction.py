@@ -159,17 +159,18 @@ class Reconstruction(Gridding):
     norm_correction: bool = param(
         True,
         label="Norm correction",
-        help="Without effect in this version. "
-        "Bring particles to a common noise level by what is left of them after the best "
-        "projection is subtracted; between one half and two.",
+        help="After the global stage: multiply images so that what is left of them when the best "
+        "projection is subtracted is as strong as in the other particles of their group; between "
+        "one half and two.",
         expert=True,
     )
     scale_correction: bool = param(
         False,
         label="Scale correction",
-        help="Without effect in this version. "
-        "Fit the intensity of each group of particles to the map; between one fifth and five.",
+        help="Fit the intensity of each group of particles to the map, in every round but the "
+        "first; between one fifth and five. Wants some tens of particles a group.",
         expert=True,
+        when="noise_by_group",
     )
     recentre_map: bool = param(
         False,

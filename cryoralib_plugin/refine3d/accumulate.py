@@ -55,12 +55,27 @@ class Insertion:
     mean_score: np.ndarray
 
 
+@dataclass(frozen=True)
+class Members:
+    """Which particles a batch holds.
+
+    Attributes
+    ----------
+    half : 0 or 1, of all of them.
+    group : (n,) int64, number of the noise group.
+    row : (n,) int64, of the particle table.
+    """
+
+    half: int
+    group: np.ndarray
+    row: np.ndarray
+
+
 def accumulate(
     data: ParticleData,
     volumes: Tuple[FourierVolume, ...],
     found: Found,
-    half: int,
-    group: np.ndarray,
+    members: Members,
     search: Search,
     insertion: Insertion,
 ) -> Outcome:
@@ -75,12 +90,11 @@ def accumulate(
     data : in the band of the reconstruction.
     volumes : spectra of the references of this half, as wide.
     found : posteriors of these particles.
-    half : 0 or 1.
-    group : (n,) int64, number of the noise group.
+    members : which particles these are.
     search : key of the random draws.
     insertion : what to add to.
     """
-    outcome = _outcome(data, volumes, found, half, group, insertion)
+    outcome = _outcome(data, volumes, found, members, insertion)
     xp, to_host = namespace_of(data.spectra), insertion.device.to_host
     offsets = uniform(search.seed, search.iteration, _VIEW_STREAM, data.ids, 1)[:, 0]
     weight = xp.asarray(outcome.weight)
@@ -97,7 +111,7 @@ def accumulate(
         share = counts[image, point] / insertion.n_views * probability[rows][image]
         spectra, power = _mean_spectra(some, chosen)
         backproject(
-            insertion.sums.slices[k][half],
+            insertion.sums.slices[k][members.half],
             spectra,
             power,
             Views(
@@ -124,8 +138,7 @@ def _outcome(
     data: ParticleData,
     volumes: Tuple[FourierVolume, ...],
     found: Found,
-    half: int,
-    group: np.ndarray,
+    members: Members,
     insertion: Insertion,
 ) -> Outcome:
     """Return poses, scores and weights; add what is left of the particles to the noise sums."""
@@ -152,13 +165,14 @@ def _outcome(
         # and complex products round differently so: bits would depend on the size of the batch.
         expected[rows] = slices * phases
     expected = expected * data.ctf(factor[:, None])[:, 0]
-    amplitude = _add_noise(data, expected, usable, half, group, insertion)
+    amplitude = _add_noise(data, expected, usable, members, insertion)
     angular_std = xp.sqrt((angular**2).mean(axis=1))
     grade = xp.ones(n)
-    if np.isfinite(insertion.mean_score[half]):
+    mean_score = float(insertion.mean_score[members.half])
+    if np.isfinite(mean_score):
         # Least squares gives an image of amplitude a the weight a. How uncertain its pose is need
         # not be counted too: it enters at all its likely views.
-        grade = xp.clip(amplitude / float(insertion.mean_score[half]), *GRADE_RANGE)
+        grade = xp.clip(amplitude / mean_score, *GRADE_RANGE)
     return Outcome(
         rotations=to_host(rotation),
         shift_px=to_host(shift),
@@ -176,9 +190,8 @@ def _outcome(
 
 
 def _add_noise(
-    data: ParticleData, expected: Any, usable: Any, half: int, group: np.ndarray,
-    insertion: Insertion,
-) -> Any:  # fmt: skip
+    data: ParticleData, expected: Any, usable: Any, members: Members, insertion: Insertion
+) -> Any:
     """Add residual powers to the noise sums; return the amplitudes of the particles, (n,)."""
     xp, to_host = namespace_of(data.spectra), insertion.device.to_host
     inside = xp.asarray(_inside(data.band, insertion.cutoff_px))
@@ -187,12 +200,17 @@ def _add_noise(
     cross, power = cross.sum(axis=1, dtype=xp.float64), power.sum(axis=1, dtype=xp.float64)
     left = data.spectra - expected
     residual = 0.5 * (left.real**2 + left.imag**2)
-    noise = insertion.sums.noise
+    noise, half = insertion.sums.noise, members.half
     keep = to_host(usable)
-    _scatter(noise.power, half, group, _shell_means(to_host(residual), data.band, noise), keep)
-    _scatter(noise.cross, half, group, to_host(cross), keep)
-    _scatter(noise.reference_power, half, group, to_host(power), keep)
-    np.add.at(noise.counts[half], group[keep], 1)
+    group, means = members.group[keep], _shell_means(to_host(residual), data.band, noise)[keep]
+    np.add.at(noise.power[half], group, _in_units(means))
+    np.add.at(noise.cross[half], group, _in_units(to_host(cross)[keep]))
+    np.add.at(noise.reference_power[half], group, _in_units(to_host(power)[keep]))
+    np.add.at(noise.counts[half], group, 1)
+    # The mean of an image is not noise.
+    counts = np.bincount(data.band.shell, minlength=means.shape[1])[1:]
+    left_over = (means[:, 1:] * counts).sum(axis=1) / counts.sum()
+    insertion.sums.residual[members.row[keep]] = _in_units(left_over)
     return cross / xp.where(power > 0.0, power, 1.0)
 
 
@@ -208,10 +226,8 @@ def _shell_means(residual: np.ndarray, band: FourierBand, noise: NoiseSums) -> n
     return means
 
 
-def _scatter(
-    total: np.ndarray, half: int, group: np.ndarray, values: np.ndarray, keep: np.ndarray
-) -> None:
-    np.add.at(total[half], group[keep], np.rint(values[keep] / POWER_UNIT).astype(np.int64))
+def _in_units(values: np.ndarray) -> np.ndarray:
+    return np.rint(values / POWER_UNIT).astype(np.int64)
 
 
 def _inside(band: FourierBand, cutoff_px: int) -> np.ndarray:

@@ -22,6 +22,7 @@ from .half_maps import (
     significant,
     unfiltered_halves,
 )
+from .intensity import with_grey_scale
 from .masking import mask_of_stage
 from .noise import updated_noise_power
 from .schedule import Step
@@ -73,7 +74,7 @@ def maximization(
         copy = told_apart(made[largest].references, k, key=key, operators=task.operators)
         made[k] = made[k]._replace(references=copy)
     after = replace(
-        state,
+        with_grey_scale(state, task, sums, step),
         iteration=step.iteration,
         stage=step.stage,
         cutoff_px=step.cutoff_px,

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The noise of particles: its power by half, group and shell, and what is common to a group."""
+"""The noise of particles: its power by half, group and shell."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
@@ -11,9 +9,6 @@ from .sums import POWER_UNIT, NoiseSums
 
 FEWEST_PARTICLES = 20
 """Smaller groups share the noise of their half: a spectrum of their own would be noise itself."""
-
-SCALE_RANGE = (0.2, 5.0)
-NORM_RANGE = (0.5, 2.0)
 
 _LOWEST_RELATIVE_POWER = 1e-3
 """Least noise power, relative to the median over the shells of a half."""
@@ -34,37 +29,6 @@ def updated_noise_power(noise_power: np.ndarray, sums: NoiseSums) -> np.ndarray:
     empty = sums.counts.sum(axis=1) == 0
     means[empty] = noise_power[empty].mean(axis=1)
     return settled(power, means, sums.counts)
-
-
-def group_scales(sums: NoiseSums) -> np.ndarray:
-    """Return the intensity of each group relative to the map, (n_groups,) float64.
-
-    ``sum Re conj(C A) X / sum |C A|^2`` over both halves, relative to the median over groups and
-    within [1/5, 5]; 1 for groups of fewer than 20 particles.
-    """
-    cross, power = (
-        values.sum(axis=0).astype(np.float64) for values in (sums.cross, sums.reference_power)
-    )
-    known = (sums.counts.sum(axis=0) >= FEWEST_PARTICLES) & (power > 0.0)
-    ratio = np.where(known, cross / np.where(power > 0.0, power, 1.0), np.nan)
-    middle = np.nanmedian(ratio) if known.any() else 1.0
-    if not middle > 0.0:
-        return np.ones(len(ratio))
-    return np.clip(np.where(known, ratio / middle, 1.0), *SCALE_RANGE)
-
-
-def norm_factors(residual_power: Any, expected_power: Any) -> Any:
-    """Return what images are multiplied by to have the noise of their group, (n,) float64.
-
-    ``sqrt(expected / residual)``, within [1/2, 2].
-
-    Parameters
-    ----------
-    residual_power : (n,) float, of each particle less its best projection.
-    expected_power : (n,) float, noise power of its group over the same terms.
-    """
-    ratio = np.asarray(expected_power, np.float64) / np.maximum(residual_power, 1e-300)
-    return np.clip(np.sqrt(ratio), *NORM_RANGE)
 
 
 def settled(power: np.ndarray, means: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -103,7 +103,7 @@ def summed_at_poses(
     weight, number = _weights(task), _classes(task)
     operators = to_matrices(task.operators)
     for half in (0, 1):
-        for chosen, data in task.batches(half, state.noise_power[half], band):
+        for chosen, data in task.batches(half, state, band):
             for k in range(task.n_classes):
                 rows = np.flatnonzero(
                     cloud.known[chosen] & (number[chosen] == k) & (weight[chosen] > 0.0)

@@ -76,7 +76,7 @@ def write_round(
     change = angle_between(everyone.rotations[both], earlier.rotations[both], task.operators)
     row = metrics_row(task, state, maps, everyone, change)
     results.write_metrics({**row, **{f"seconds_{name}": t for name, t in seconds.items()}})
-    table = table_of_outcome(task.table, everyone, task.box_size_px)
+    table = table_of_outcome(task.table, everyone, task.box_size_px, state.norm)
     results.write_round(
         Checkpoint3D(
             iteration=state.iteration,
@@ -145,7 +145,9 @@ def members_of(record: Any, left_out: Tuple[str, ...] = ()) -> Dict[str, Any]:
     }
 
 
-def table_of_outcome(table: ParticleTable, outcome: Outcome, box_size_px: int) -> ParticleTable:
+def table_of_outcome(
+    table: ParticleTable, outcome: Outcome, box_size_px: int, norm: np.ndarray
+) -> ParticleTable:
     """Return the particles with what a round says about them.
 
     A particle the round could not use is of class 0 and weight 0, and keeps the pose it came with.
@@ -156,6 +158,8 @@ def table_of_outcome(table: ParticleTable, outcome: Outcome, box_size_px: int) -
         As it was given: defocus factors multiply its defoci.
     outcome
         Of all its particles.
+    norm
+        (n,) float64, what images are multiplied by, or empty. RELION divides by its column.
     """
     found, usable = np.flatnonzero(outcome.usable), outcome.usable
     table = table.with_half_sets().with_poses3d(
@@ -176,6 +180,8 @@ def table_of_outcome(table: ParticleTable, outcome: Outcome, box_size_px: int) -
     for name in (labels.DEFOCUS_U, labels.DEFOCUS_V):
         if name in table.particles:
             columns[name] = table.particles[name].to_numpy(np.float64) * factor
+    if len(norm):
+        columns[labels.NORM_CORRECTION] = 1.0 / norm
     return table.with_columns(columns)
 
 

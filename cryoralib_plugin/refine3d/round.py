@@ -12,7 +12,7 @@ from cryoralib_plugin.fourier.volume import FourierVolume, fourier_volume
 from cryoralib_plugin.geometry.rotations import angle_between, to_matrices
 from cryoralib_plugin.kernels.backproject import SliceSums
 
-from .accumulate import Insertion, accumulate
+from .accumulate import Insertion, Members, accumulate
 from .cloud import PoseCloud
 from .expectation import Outcome, expectation, remembered
 from .global_search import ScanSet, make_scan_set
@@ -66,7 +66,7 @@ def compare_and_sum(
     outcome = Outcome.none(len(task.rows), task.n_classes)
     for half in (0, 1):
         volumes = spectra_of(task, state.references[:, half], step.reconstruct_px)
-        for chosen, data in task.batches(half, state.noise_power[half], band):
+        for chosen, data in task.batches(half, state, band):
             clouds = task.device.to_device(cloud[chosen])
             found = expectation(
                 data.within(task.limits.lowest_px, step.cutoff_px),
@@ -76,7 +76,8 @@ def compare_and_sum(
                 search,
                 scan_set,
             )
-            part = accumulate(data, volumes, found, half, task.group[chosen], search, insertion)
+            members = Members(half, task.group[chosen], task.rows[chosen])
+            part = accumulate(data, volumes, found, members, search, insertion)
             outcome.put(chosen, part)
             cloud.put(
                 chosen, task.device.to_host(remembered(found, data.ids, clouds, search))
@@ -116,6 +117,7 @@ def empty_sums(task: Task, state: Refine3DState, band: FourierBand) -> RoundSums
         tuple((slices(), slices()) for _ in range(task.n_classes)),
         NoiseSums.zeros(task.n_groups, task.box_size_px),
         np.zeros(task.n_classes, np.int64),
+        np.zeros(len(task.table), np.int64),
     )
 
 

@@ -120,6 +120,7 @@ def model_of(task: Task, state: Refine3DState, maps: RoundMaps, outcome: Outcome
         "random_seed": task.config.compute.random_seed,
         "n_particles": len(outcome),
         "n_unused": int((~outcome.usable).sum()),
+        "group_scales": state.group_scale.tolist(),
         "classes": [
             {
                 "class": k + 1,

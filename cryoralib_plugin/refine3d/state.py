@@ -36,6 +36,10 @@ class Refine3DState:
         particles of a thousand that went to another pose.
     mean_score : (2,) float64, of the particles of each half: a particle of that score counts once
         in the map. Not a number before there is any.
+    group_scale : (n_groups,) float64, grey scale of the particles of a noise group relative to the
+        map: what is compared with them is multiplied by it. Empty before any is known.
+    norm : (n_particles,) float64, what the image of each particle of the whole set is multiplied
+        by before it is compared. Empty before any is known.
     """
 
     iteration: int
@@ -47,6 +51,8 @@ class Refine3DState:
     fsc: np.ndarray
     history: np.ndarray = field(default_factory=lambda: np.zeros((0, 5), np.int64))
     mean_score: np.ndarray = field(default_factory=lambda: np.full(2, np.nan))
+    group_scale: np.ndarray = field(default_factory=lambda: np.ones(0))
+    norm: np.ndarray = field(default_factory=lambda: np.ones(0))
 
     @property
     def n_classes(self) -> int:
@@ -57,6 +63,30 @@ class Refine3DState:
     def box_size_px(self) -> int:
         """N of the maps."""
         return int(self.references.shape[-1])
+
+    def grey_scale(
+        self, half: int, rows: np.ndarray, group: np.ndarray
+    ) -> Tuple[np.ndarray, np.ndarray]:
+        """Return what brings images to the grey scale of the map, and their noise there.
+
+        A map that is multiplied by the scale s of a group is compared with an image as the map
+        itself with the image over s, whose noise power is that over s^2.
+
+        Parameters
+        ----------
+        half : of the particles.
+        rows : (n,) int64, of the particle table.
+        group : (n,) int64, their noise groups.
+
+        Returns
+        -------
+        factor : (n,) float32, what each image is to be multiplied by.
+        noise_power : (n, N // 2 + 1) float64, of the image that has been multiplied.
+        """
+        norm = self.norm[rows] if len(self.norm) else np.ones(len(rows))
+        scale = self.group_scale[group] if len(self.group_scale) else np.ones(len(rows))
+        noise_power = self.noise_power[half][group] / scale[:, None] ** 2
+        return (norm / scale).astype(np.float32), noise_power
 
 
 @dataclass(frozen=True)

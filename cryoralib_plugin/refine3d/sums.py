@@ -53,11 +53,14 @@ class RoundSums:
     noise : of the residuals.
     class_mass : (n_classes,) int64, sums of the particles' probabilities of each class, in units
         of POWER_UNIT.
+    residual : (n_particles,) int64, of each particle of the whole set the mean power that is left,
+        relative to its noise, in units of POWER_UNIT; 0 where it was not used.
     """
 
     slices: Tuple[Tuple[SliceSums, SliceSums], ...]
     noise: NoiseSums
     class_mass: np.ndarray
+    residual: np.ndarray
 
     def on_host(self, device: Any) -> RoundSums:
         """Return the sums with those of the slices brought to the host."""
@@ -71,4 +74,5 @@ class RoundSums:
             slices=tuple(tuple(comm.sum(half) for half in halves) for halves in self.slices),
             noise=comm.sum(self.noise),
             class_mass=comm.sum(self.class_mass),
+            residual=comm.sum(self.residual),
         )

@@ -18,6 +18,7 @@ from cryoralib_plugin.parallel.partition import rows_of_rank
 
 from .particle_data import ParticleData, particle_data
 from .schedule import Limits, limits
+from .state import Refine3DState
 
 logger = logging.getLogger(__name__)
 
@@ -76,14 +77,14 @@ class Task:
         return diameter_angst(self.config, self.box_size_px, self.pixel_size_angst)
 
     def batches(
-        self, half: int, noise_power: np.ndarray, band: FourierBand
+        self, half: int, state: Refine3DState, band: FourierBand
     ) -> Iterator[Tuple[np.ndarray, ParticleData]]:
         """Yield this rank's particles of one half, whitened; unusable ones are left out.
 
         Parameters
         ----------
         half : 0 or 1.
-        noise_power : (n_groups, N // 2 + 1) float64, of that half.
+        state : noise by group, and what brings images to the grey scale of the map.
         band : the terms.
 
         Yields
@@ -97,13 +98,16 @@ class Task:
             try:
                 for rows, images in self.source.batches(left, batch_size, self.device):
                     chosen = np.searchsorted(self.rows, rows)
+                    factor, noise_power = state.grey_scale(half, rows, self.group[chosen])
+                    if (factor != 1.0).any():
+                        images = images * self.device.to_device(factor)[:, None, None]
                     yield (
                         chosen,
                         particle_data(
                             images,
                             self.device.to_device(self.ids[chosen]),
                             self.device.to_device(self.ctf[chosen]),
-                            self.device.to_device(noise_power[self.group[chosen]]),
+                            self.device.to_device(noise_power),
                             band,
                             self.pixel_size_angst,
                         ),
@@ -128,7 +132,7 @@ def make_task(config: Any, table: Any, source: Any, device: Any, comm: Any) -> T
     """Return the task of this rank."""
     table = table.with_half_sets()
     rows = rows_of_rank(len(table), comm.rank, comm.size)
-    group = _groups(table, config.reconstruction.noise_by_group)
+    group = noise_groups(table, config.reconstruction.noise_by_group)
     operators = symmetry_operators(config.reference.symmetry)
     box, pixel_size = int(source.box_size_px), float(source.pixel_size_angst)
     return Task(
@@ -154,7 +158,7 @@ def make_task(config: Any, table: Any, source: Any, device: Any, comm: Any) -> T
     )
 
 
-def _groups(table: Any, by_group: bool) -> np.ndarray:
+def noise_groups(table: Any, by_group: bool) -> np.ndarray:
     """Return the noise group of every particle, numbered from 0 without gaps, (n,) int64."""
     for name in (labels.GROUP_NUMBER, labels.OPTICS_GROUP):
         if by_group and name in table.particles:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A refinement leaves the same bits for any ranks and batches, killed and continued or not."""
 
+import json
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import sys
 import time
 
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 
@@ -18,12 +20,15 @@ from cryoralib_plugin.particles.table import ParticleTable
 pytestmark = pytest.mark.mpi
 
 ROUNDS = 3
-BOX, N, UNUSABLE = 32, 60, 40
+BOX, N, UNUSABLE, WITHOUT_POSE = 32, 60, 40, 11
 
 
 @pytest.fixture(scope="module")
 def particles(tmp_path_factory):
-    """A folder with 60 particles, one of them unusable, and the map they show."""
+    """A folder with 60 particles in two groups, one of them unusable, and the map they show.
+
+    All have a pose but one: a round is global, the others are local.
+    """
     folder = tmp_path_factory.mktemp("particles") / "set"
     words = f"simulate --n-particles {N} --box-size-px {BOX} --pixel-size-angst 4 --snr 0.2 "
     words += "--object-diameter-angst 80 --shift-max-px 1 --output-dir"
@@ -35,6 +40,11 @@ def particles(tmp_path_factory):
     with open(folder / "particles.mrcs", "rb+") as file:
         file.seek(1024 + 4 * BOX * BOX * UNUSABLE)
         file.write(np.full(10, np.nan, dtype=np.float32).tobytes())
+    table = ParticleTable.read(folder / "truth.star")
+    angles = table.particles["rlnAngleRot"].to_numpy(float, copy=True)
+    angles[WITHOUT_POSE] = np.nan
+    columns = {"rlnAngleRot": angles, "rlnGroupNumber": 1 + np.arange(N) // 2 % 2}
+    table.with_columns(columns).write(folder / "grouped.star")
     return folder
 
 
@@ -46,8 +56,9 @@ def start(ranks, particles):
         words = "-m cryoralib_plugin refine3d --initial-resolution-angst 40 --shift-std-px 1 "
         words += "--global-resolution-angst 30 --n-scan-rotations 300 --n-local-rotations 30 "
         words += f"--n-local-shifts 7 --highest-phases 3 --maximum-rounds {ROUNDS} "
+        words += "--start-from-poses --no-global-search --scale-correction "
         words += f"--expected-ranks {max(n_ranks, 1)} --particles-file"
-        given = [particles / "particles.star", "--reference-file", particles / "phantom.mrc"]
+        given = [particles / "grouped.star", "--reference-file", particles / "phantom.mrc"]
         return ranks.start(
             n_ranks, [*words.split(), *given, "--output-dir", folder, *more], **options
         )
@@ -83,6 +94,16 @@ def assert_same_results(folder, expected):
 def test_ranks_and_batches_change_no_bit(start, undisturbed, tmp_path, n_ranks, batch_size):
     finish(start(n_ranks, tmp_path / "run", "--batch-size", str(batch_size)))
     assert_same_results(tmp_path / "run", undisturbed)
+
+
+def test_rounds_of_both_kinds_and_all_corrections_were_made(undisturbed):
+    paths = ResultPaths(undisturbed)
+    metrics = pd.read_csv(paths.metrics_csv)
+    assert metrics["stage"].tolist() == ["global", "local", "local"]
+    norm = ParticleTable.read(paths.data_star(ROUNDS)).particles["rlnNormCorrection"]
+    assert norm.drop(UNUSABLE).std() > 0.01 and norm[UNUSABLE] == 1.0
+    scales = json.loads(paths.model_json(ROUNDS).read_text())["group_scales"]
+    assert len(scales) == 2 and scales[0] != scales[1]
 
 
 def test_an_unusable_particle_is_listed_and_counts_nothing(undisturbed):

@@ -33,8 +33,13 @@ class Posed(NamedTuple):
     noise_power: float
 
 
-def posed_blobs(n, box, *, seed=1, noise_std=1.0, amplitude=0.5, fold=1, **flat):
-    """Particles of Gaussian blobs with CTF and white noise; their poses are in the table."""
+def posed_blobs(
+    n, box, *, seed=1, noise_std=1.0, amplitude=0.5, fold=1, intensity=1.0, columns=None, **flat
+):
+    """Particles of Gaussian blobs with CTF and white noise; their poses are in the table.
+
+    `intensity` (n,) multiplies whole images; `columns` are added to the table.
+    """
     rotations = random_rotations(n, seed)
     shift = np.random.default_rng(seed).uniform(-2, 2, (n, 2))
     volume, images = blobs(box, rotations, shift, n_blobs=20, widths_px=(1.1, 1.6), fold=fold)
@@ -43,7 +48,8 @@ def posed_blobs(n, box, *, seed=1, noise_std=1.0, amplitude=0.5, fold=1, **flat)
     blurred = np.fft.irfft2(np.fft.rfft2(images) * _ctf(defocus, box), s=(box, box))
     noise = np.random.default_rng(seed + 2).normal(scale=noise_std, size=images.shape)
     table = _table(defocus).with_poses3d(from_matrices(rotations), shift)
-    task = task_of(table, (blurred + noise).astype(np.float32), **flat)
+    images = (blurred + noise) * np.broadcast_to(intensity, n)[:, None, None]
+    task = task_of(table.with_columns(columns or {}), images.astype(np.float32), **flat)
     return Posed(task, volume, 0.5 * box**2 * noise_std**2)
 
 

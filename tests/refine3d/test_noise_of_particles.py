@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -13,7 +11,7 @@ from cryoralib_plugin.refine3d.image_power import (
     initial_noise_power,
     summed_image_power,
 )
-from cryoralib_plugin.refine3d.noise import group_scales, norm_factors, updated_noise_power
+from cryoralib_plugin.refine3d.noise import updated_noise_power
 from cryoralib_plugin.refine3d.sums import POWER_UNIT, NoiseSums
 from tests.reference.known_poses import posed_blobs
 
@@ -101,18 +99,3 @@ def test_a_round_updates_the_shells_it_reached():
     np.testing.assert_allclose(after[1, 1, :12], (40 * 3.5 + 3 * 7.0) / 43)
     nothing = updated_noise_power(before, NoiseSums.zeros(2, BOX))
     assert np.isfinite(nothing).all() and (nothing >= 7.0).all()
-
-
-def test_intensities_of_groups_are_relative_and_bounded():
-    counts = np.array([[30, 30, 30, 4]] * 2)
-    power = np.full((2, 4), 1000)
-    cross = power * np.array([1.0, 2.0, 50.0, 3.0])
-    sums = SimpleNamespace(cross=cross, reference_power=power, counts=counts)
-    np.testing.assert_allclose(group_scales(sums), [0.5, 1.0, 5.0, 1.0])
-    sums.reference_power = np.zeros((2, 4))
-    np.testing.assert_array_equal(group_scales(sums), np.ones(4))
-
-
-def test_norms_bring_particles_to_their_noise():
-    factors = norm_factors(np.array([1.0, 4.0, 100.0, 0.01, 0.0]), np.ones(5))
-    np.testing.assert_allclose(factors, [1.0, 0.5, 0.5, 2.0, 2.0])
