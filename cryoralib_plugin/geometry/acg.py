@@ -45,20 +45,6 @@ class RotationSpread:
     ratio: Any
 
 
-def log_density(rotations: Any, covariance: Any) -> Any:
-    """Return ln p relative to uniform rotations, (..., n) float64.
-
-    Parameters
-    ----------
-    rotations : (..., n, 4) float, unit.
-    covariance : (..., 4, 4) float64, positive definite.
-    """
-    xp = namespace_of(rotations, covariance)
-    lower = xp.linalg.cholesky(covariance)
-    log_root = xp.log(xp.diagonal(lower, axis1=-2, axis2=-1)).sum(axis=-1)
-    return -log_root[..., None] - 2.0 * xp.log(_mahalanobis(rotations, lower))
-
-
 def fit_covariance(
     rotations: Any, weights: Any = None, *, tolerance: float = 1e-3, n_iterations: int = 200
 ) -> Any:
@@ -130,38 +116,6 @@ def draw_steps(ratio: Any, normals: Any) -> Any:
     return normalise(normals * xp.sqrt(xp.concatenate([one, ratio], axis=-1))[..., None, :])
 
 
-def perturb(rotations: Any, spread: RotationSpread, normals: Any) -> Any:
-    """Return rotations moved by random steps about the axes of the mean's image.
-
-    ``q' = m d conj(m) q``, d of S = diag(1, k): seen from the mean, ``conj(m) q' = d conj(m) q``.
-
-    Parameters
-    ----------
-    rotations : (..., n, 4) float.
-    spread : whose mean is (..., 4) and ratio (..., 3); scale the ratio by a factor squared to
-        move further.
-    normals : (..., n, 4) float64, standard normal draws.
-
-    Returns
-    -------
-    (..., n, 4) float64, w >= 0.
-    """
-    mean = spread.mean[..., None, :]
-    seen = multiply(conjugate(mean), rotations)
-    return normalise(multiply(mean, multiply(draw_steps(spread.ratio, normals), seen)))
-
-
-def flat_prior_weights(rotations: Any, covariance: Any) -> Any:
-    """Return weights (..., n) float64, sum 1, that make drawn points count as uniform ones: 1 / p.
-
-    The arguments are those of `log_density`.
-    """
-    xp = namespace_of(rotations, covariance)
-    log_weight = -log_density(rotations, covariance)
-    weight = xp.exp(log_weight - log_weight.max(axis=-1, keepdims=True))
-    return weight / weight.sum(axis=-1, keepdims=True)
-
-
 def angular_scale_deg(ratio: Any) -> Any:
     """Return ``2 sqrt(k)`` in degrees: the scale of an angular central Gaussian about its axes.
 
@@ -184,10 +138,3 @@ def gaussian_std_deg(ratio: Any) -> Any:
 def ratio_of_scale(scale_deg: Any) -> Any:
     """Return k of an angular scale in degrees: the inverse of `angular_scale_deg`."""
     return (np.pi / 360.0 * scale_deg) ** 2
-
-
-def _mahalanobis(points: Any, lower: Any) -> Any:
-    """Return ``x^T S^-1 x``, (..., n), from the Cholesky factor of S."""
-    xp = namespace_of(points)
-    whitened = xp.linalg.solve(lower, xp.swapaxes(points.astype(xp.float64), -1, -2))
-    return (whitened**2).sum(axis=-2)

@@ -11,13 +11,7 @@ from typing import Any, Tuple
 
 from cryoralib_plugin.arrays import namespace_of
 
-_FACTOR_RANGE = (1e-3, 0.5)
-"""Share of the highest weight that a peak cut takes away, at least and at most."""
-
 _BISECTIONS = 20
-
-_RANK_DIVISOR = 8
-"""The cut lies at the weight of the point of rank n / 8."""
 
 
 def weights_of(log_weights: Any) -> Tuple[Any, Any]:
@@ -42,34 +36,6 @@ def weights_of(log_weights: Any) -> Tuple[Any, Any]:
 def n_effective(weights: Any) -> Any:
     """Return how many points of equal weight would say as much, (...) float64: 1 / sum w^2."""
     return 1.0 / (weights**2).sum(axis=-1)
-
-
-def peak_factor(weights: Any) -> Any:
-    """Return the share of the highest weight that `cut_peak` takes, (...) float64.
-
-    The weight of rank ``n // 8`` over the highest one, between 0.001 and 0.5: with a sharp peak
-    nothing is cut, in a plateau only what rises above it stays.
-    """
-    xp = namespace_of(weights)
-    ordered = xp.sort(weights, axis=-1)
-    n = weights.shape[-1]
-    highest = ordered[..., -1]
-    ratio = ordered[..., n - 1 - n // _RANK_DIVISOR] / xp.where(highest > 0.0, highest, 1.0)
-    return xp.clip(ratio, *_FACTOR_RANGE)
-
-
-def cut_peak(weights: Any, factor: Any) -> Any:
-    """Return ``max(0, w - f max w)`` scaled to add up to 1, (..., n).
-
-    Parameters
-    ----------
-    weights : (..., n) float, not negative, not all 0.
-    factor : (...) float, f below 1.
-    """
-    xp = namespace_of(weights)
-    level = xp.asarray(factor)[..., None] * weights.max(axis=-1, keepdims=True)
-    above = xp.maximum(weights - level, 0.0)
-    return above / above.sum(axis=-1, keepdims=True)
 
 
 def systematic_counts(weights: Any, offsets: Any, n_points: int) -> Any:

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from cryoralib_plugin.refine3d.resample import (
-    cut_peak,
     n_effective,
-    peak_factor,
     rows_of_counts,
     systematic_counts,
+    tempered,
     weights_of,
 )
 
@@ -84,18 +83,23 @@ def test_effective_number_of_points():
     assert n_effective(np.array([1.0, 0.0])) == 1.0
 
 
-def test_the_cut_lies_at_the_weight_of_an_eighth_of_the_points():
-    weights = np.arange(80, 0, -1.0)
-    # Rank 80 // 8 = 10, counted from 0, has the weight 70.
-    assert peak_factor(weights) == 0.5
-    sharp = np.where(np.arange(80) < 5, 1.0, 1e-6)
-    assert peak_factor(sharp) == 1e-3
-    slope = np.array([1.0, 0.4, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1])
-    assert peak_factor(slope[::-1]) == pytest.approx(0.4)
-    assert peak_factor(np.stack([slope, sharp[:8]])).tolist() == pytest.approx([0.4, 0.5])
+def test_tempered_weights_are_powers_that_leave_enough_points(xp):
+    logs = xp.asarray(np.log(random_weights(7, 40, 200)) * 30.0)
+    logs[:, :3] = -xp.inf
+    weights, exponent = (np.asarray(x.tolist()) for x in tempered(logs, 12.0))
+    before = np.asarray(weights_of(logs)[0].tolist())
+    assert (n_effective(before) < 12.0).all()
+    np.testing.assert_allclose(n_effective(weights), 12.0, rtol=1e-3)
+    assert (weights[:, :3] == 0.0).all() and ((exponent > 0) & (exponent < 1)).all()
+    # What tempering changed is undone by the power that is missing.
+    rest = (1.0 - exponent[:, None]) * np.asarray(logs.tolist())[:, 3:]
+    undone = weights[:, 3:] * np.exp(rest - rest.max(axis=1, keepdims=True))
+    undone /= undone.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(undone, before[:, 3:], rtol=1e-6, atol=1e-12)
 
 
-def test_a_cut_takes_the_foot_of_a_peak_away():
-    weights = np.array([[0.5, 0.3, 0.1, 0.1], [0.25, 0.25, 0.25, 0.25]])
-    cut = cut_peak(weights, np.array([0.2, 0.5]))
-    np.testing.assert_allclose(cut, [[4 / 6, 2 / 6, 0, 0], [0.25] * 4])
+def test_weights_of_which_enough_count_are_not_tempered():
+    logs = np.log(np.array([[0.25, 0.25, 0.25, 0.25], [0.7, 0.1, 0.1, 0.1]]))
+    weights, exponent = tempered(logs, 1.5)
+    np.testing.assert_allclose(weights, np.exp(logs))
+    assert exponent.tolist() == [1.0, 1.0]
