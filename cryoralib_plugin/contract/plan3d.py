@@ -161,10 +161,14 @@ def workload3d_of(
     last = box // 2
     if stages.highest_resolution_angst:
         last = min(last, round(side / stages.highest_resolution_angst))
-    diameter_px = (config.mask.particle_diameter_angst or 0.9 * side) * box / side
+    diameter_angst = config.mask.particle_diameter_angst or 0.9 * side
+    diameter_px = diameter_angst * box / side
     # Scans are made little beyond the cut-off that their largest number of rotations fills.
     densest = (LARGEST_SCAN / (8 * math.pi**2)) ** (1 / 3) * box / diameter_px
-    finest = min(last, round(side / stages.global_resolution_angst))
+    # The cut-off at which the global stage ends (refine3d.schedule.limits).
+    needed = min(stages.global_resolution_angst, 0.125 * diameter_angst / order ** (1 / 3))
+    ends = (config.reference.initial_resolution_angst, needed)
+    finest = min(last, max(round(side / angst) + 1 for angst in ends))
     filled = max(1, min(finest, int(densest)))
     scan = min(finest, round(BEYOND_THE_SCAN * filled))
     rotations = 8 * math.pi**2 / order * (diameter_px * filled / box) ** 3

@@ -17,6 +17,7 @@ from cryoralib_plugin.geometry.symmetry import symmetry_operators
 from cryoralib_plugin.refine3d.cloud import PoseCloud
 from cryoralib_plugin.refine3d.global_search import make_scan_set
 from cryoralib_plugin.refine3d.local_search import Search
+from cryoralib_plugin.refine3d.schedule import limits
 
 
 def work_of(n_particles=50_000, box=160, pixel_size=1.5, machine=None, **flat):
@@ -39,18 +40,27 @@ def test_the_order_of_a_group_is_the_number_of_its_operators(name):
 
 
 @pytest.mark.parametrize("symmetry", ["C1", "D7"])
-@pytest.mark.parametrize("resolution", [15.0, 30.0, 60.0])
-def test_sizes_are_those_of_the_search(symmetry, resolution):
-    flat = {"symmetry": symmetry, "shift_std_px": 5.0, "global_resolution_angst": resolution}
-    work = work_of(**flat)
-    settings = from_flat(Refine3DConfig, {"particles_file": "a.star", **flat}).filter
+@pytest.mark.parametrize("angst", [(15.0, 40.0, 0.0), (60.0, 60.0, 250.0), (20.0, 20.0, 150.0)])
+def test_sizes_are_those_of_the_search(symmetry, angst):
+    resolution, initial, diameter = angst
+    flat = {
+        "symmetry": symmetry, "shift_std_px": 5.0, "global_resolution_angst": resolution,
+        "initial_resolution_angst": initial, "particle_diameter_angst": diameter,
+    }  # fmt: skip
+    work = work_of(box=200, **flat)
+    config = from_flat(Refine3DConfig, {"particles_file": "a.star", **flat})
+    operators, diameter = symmetry_operators(symmetry), diameter or 0.9 * 300.0
+    limit = limits(
+        config, box_size_px=200, pixel_size_angst=1.5, diameter_angst=diameter,
+        order=len(operators),
+    )  # fmt: skip
     scan_set = make_scan_set(
-        Search(settings, 1, 1),
-        box_size_px=160,
-        diameter_px=144.0,
-        cutoff_px=round(160 * 1.5 / resolution),
-        lowest_px=1,
-        operators=symmetry_operators(symmetry),
+        Search(config.filter, 1, 1),
+        box_size_px=200,
+        diameter_px=diameter / 1.5,
+        cutoff_px=limit.global_px,
+        lowest_px=limit.lowest_px,
+        operators=operators,
     )
     assert work.scan_cutoff_px == scan_set.cutoff_px
     assert work.n_scan_shifts == len(scan_set.shift_px)
