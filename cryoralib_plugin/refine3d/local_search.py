@@ -111,7 +111,7 @@ def local_search(
     active = xp.arange(n)
     n_phases = xp.zeros(n, dtype=xp.int64)
     smallest = xp.full((n, 3), xp.inf)
-    result = None
+    result: Any = None
     for phase in range(settings.highest_phases):
         widening = settings.first_perturbation if phase == 0 else settings.perturbation
         points = _drawn(data[active].ids, proposal[active], widening, phase, search)
