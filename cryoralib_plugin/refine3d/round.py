@@ -79,22 +79,16 @@ def compare_and_sum(
             members = Members(half, task.group[chosen], task.rows[chosen])
             part = accumulate(data, volumes, found, members, search, insertion)
             outcome.put(chosen, part)
-            cloud.put(
-                chosen, task.device.to_host(remembered(found, data.ids, clouds, search))
-            )
+            cloud.put(chosen, task.device.to_host(remembered(found, data.ids, clouds, search)))
             on_batch(len(chosen))
     return sums.on_host(task.device), outcome
 
 
-def spectra_of(
-    task: Task, references: np.ndarray, max_radius_px: int
-) -> Tuple[FourierVolume, ...]:
+def spectra_of(task: Task, references: np.ndarray, max_radius_px: int) -> Tuple[FourierVolume, ...]:
     """Return the spectra of maps (n_classes, N, N, N) on the device."""
     padding = task.config.reconstruction.padding_factor
     return tuple(
-        fourier_volume(
-            task.device.to_device(one), max_radius_px=max_radius_px, padding=padding
-        )
+        fourier_volume(task.device.to_device(one), max_radius_px=max_radius_px, padding=padding)
         for one in references
     )
 

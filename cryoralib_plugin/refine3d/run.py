@@ -80,9 +80,8 @@ def _one_round(
     """Compare, sum, make maps and write."""
     watch = Stopwatch()
     label = f"round {step.iteration}, {step.stage}"
-    with watch.phase("compare"), progress_bar(
-        label, len(task.rows), is_root=task.comm.is_root
-    ) as on_batch:
+    progress = progress_bar(label, len(task.rows), is_root=task.comm.is_root)
+    with watch.phase("compare"), progress as on_batch:
         sums, outcome = compare_and_sum(task, state, step, cloud, on_batch)
     with watch.phase("sum"):
         sums = sums.total(task.comm)

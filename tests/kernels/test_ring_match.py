@@ -27,7 +27,10 @@ def _plan(rings=SMALL, reach=1.0, step=1.0, **options):
 def _match(backend, images, shifts, averages, plan, *, normalise=True, **options):
     references = prepare_references(averages, plan, normalise=normalise)
     return match_rings(
-        backend.put(np.asarray(images, np.float32)), np.asarray(shifts, float), references, plan,
+        backend.put(np.asarray(images, np.float32)),
+        np.asarray(shifts, float),
+        references,
+        plan,
         **options,
     )
 
@@ -35,21 +38,36 @@ def _match(backend, images, shifts, averages, plan, *, normalise=True, **options
 def _noisy(box, n, n_references, seed=0):
     """Noisy particles of a few references, and the references."""
     rng = np.random.default_rng(seed)
-    averages = np.concatenate([
-        blob_images(box, [0.0], [(0, 0)], [0], seed=s, reach_px=8.0) for s in range(n_references)
-    ])
-    images = np.concatenate([
-        blob_images(box, [rng.uniform(0, 360)], [rng.uniform(-1, 1, 2)], [i % 2],
-                    seed=i % n_references, reach_px=8.0)
-        for i in range(n)
-    ])
+    averages = np.concatenate(
+        [blob_images(box, [0.0], [(0, 0)], [0], seed=s, reach_px=8.0) for s in range(n_references)]
+    )
+    images = np.concatenate(
+        [
+            blob_images(
+                box,
+                [rng.uniform(0, 360)],
+                [rng.uniform(-1, 1, 2)],
+                [i % 2],
+                seed=i % n_references,
+                reach_px=8.0,
+            )
+            for i in range(n)
+        ]
+    )
     return images + rng.normal(scale=images.std(), size=images.shape).astype(np.float32), averages
 
 
-@pytest.mark.parametrize("box, step, ring_norm, mirror", [
-    (32, 1.0, True, True), (33, 1.0, True, True), (32, 0.5, True, True), (32, 1.0, False, True),
-    (32, 1.0, True, False), (32, 0.3, True, True),
-])
+@pytest.mark.parametrize(
+    "box, step, ring_norm, mirror",
+    [
+        (32, 1.0, True, True),
+        (33, 1.0, True, True),
+        (32, 0.5, True, True),
+        (32, 1.0, False, True),
+        (32, 1.0, True, False),
+        (32, 0.3, True, True),
+    ],
+)
 def test_agrees_with_the_exhaustive_reference(backend, box, step, ring_norm, mirror):
     images, averages = _noisy(box, 4, 3)
     shifts = np.array([(0.0, 0.0), (0.4, -1.0), (-2.0, 2.5), (3.0, 3.0)])[: len(images)]
@@ -116,9 +134,9 @@ def test_brightness_and_contrast_do_not_matter_when_rings_are_normalised(backend
 
 
 def test_contrast_attracts_when_references_are_not_normalised(backend):
-    averages = np.concatenate([
-        blob_images(32, [0.0], [(0, 0)], [0], seed=s, reach_px=8.0) for s in (0, 1)
-    ])
+    averages = np.concatenate(
+        [blob_images(32, [0.0], [(0, 0)], [0], seed=s, reach_px=8.0) for s in (0, 1)]
+    )
     loud = averages * np.array([1.0, 100.0], np.float32)[:, None, None]
     compatible = _match(backend, averages[:1], [(0, 0)], loud, _plan(), normalise=False)
     assert compatible.reference[0] == 1
@@ -176,8 +194,10 @@ def test_results_do_not_depend_on_batch_or_threads():
     before = numba.get_num_threads()
     numba.set_num_threads(1)
     try:
-        parts = [match_rings(images[i : i + 2], shifts[i : i + 2], references, plan)
-                 for i in range(0, 9, 2)]
+        parts = [
+            match_rings(images[i : i + 2], shifts[i : i + 2], references, plan)
+            for i in range(0, 9, 2)
+        ]
     finally:
         numba.set_num_threads(before)
     for name in ("reference", "psi_deg", "shift_px", "mirror", "score", "reference_scores"):

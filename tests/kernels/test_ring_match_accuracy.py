@@ -38,19 +38,24 @@ def _errors(reach_px, step_px, noise_to_signal, integer_shifts, refine, n=40, se
     angles = angle_difference_deg(found.psi_deg, psi)
     moved = np.hypot(*(found.shift_px - shifts).T)
     return (
-        (found.mirror == mirror).mean(), np.sqrt((angles**2).mean()), np.sqrt((moved**2).mean())
+        (found.mirror == mirror).mean(),
+        np.sqrt((angles**2).mean()),
+        np.sqrt((moved**2).mean()),
     )
 
 
 # Twice the errors measured for a SPARX-style aligner on such objects.
-@pytest.mark.parametrize("reach, step, noise, integer, refine, angle_deg, shift_px", [
-    (0.0, 1.0, 0.0, True, False, 0.008, 1e-9),
-    (2.5, 1.0, 0.0, False, False, 1.02, 0.86),
-    (2.5, 0.5, 0.0, False, False, 0.62, 0.41),
-    (2.0, 1.0, 0.0, False, True, 0.084, 0.070),
-    (0.0, 1.0, 10.0, True, False, 1.96, 0.72),
-    (0.0, 1.0, 50.0, True, False, 4.72, 2.18),
-])
+@pytest.mark.parametrize(
+    "reach, step, noise, integer, refine, angle_deg, shift_px",
+    [
+        (0.0, 1.0, 0.0, True, False, 0.008, 1e-9),
+        (2.5, 1.0, 0.0, False, False, 1.02, 0.86),
+        (2.5, 0.5, 0.0, False, False, 0.62, 0.41),
+        (2.0, 1.0, 0.0, False, True, 0.084, 0.070),
+        (0.0, 1.0, 10.0, True, False, 1.96, 0.72),
+        (0.0, 1.0, 50.0, True, False, 4.72, 2.18),
+    ],
+)
 def test_known_poses_are_found(reach, step, noise, integer, refine, angle_deg, shift_px):
     hands, angle, shift = _errors(reach, step, noise, integer, refine)
     assert hands == 1.0
@@ -87,10 +92,15 @@ def _assert_sparx(found, table):
     np.testing.assert_allclose(found.score.ravel(), table.peak, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name, n_references, radius, reach, step", [
-    ("K5", 5, 36, 3, 1.0), ("K20", 20, 36, 3, 1.0), ("K5_ou30", 5, 30, 3, 1.0),
-    ("K5_ts0.5_xr2", 5, 36, 2, 0.5),
-])
+@pytest.mark.parametrize(
+    "name, n_references, radius, reach, step",
+    [
+        ("K5", 5, 36, 3, 1.0),
+        ("K20", 20, 36, 3, 1.0),
+        ("K5_ou30", 5, 30, 3, 1.0),
+        ("K5_ts0.5_xr2", 5, 36, 2, 0.5),
+    ],
+)
 def test_all_particles_are_assigned_as_by_sparx(oracle, name, n_references, radius, reach, step):
     images, averages, folder = oracle(n_references, radius)
     table = pd.read_csv(folder / f"sparx_mra_{name}.csv")
@@ -107,9 +117,7 @@ def test_the_best_match_with_every_reference_is_that_of_sparx(oracle, n_referenc
     table = pd.read_csv(folder / f"sparx_mra_K{n_references}_per_reference.csv")
     plan = MatchPlan(RINGS, shift_grid(3, 3, 1))
     references = prepare_references(averages, plan, normalise=False)
-    found = match_rings(
-        images, np.zeros((len(images), 2)), references, plan, per_reference=True
-    )
+    found = match_rings(images, np.zeros((len(images), 2)), references, plan, per_reference=True)
     _assert_sparx(found, table)
 
 

@@ -37,9 +37,9 @@ FIELDS = ("reference", "mirror", "psi_deg", "shift_px", "score", "reference_scor
 def _case(n: int = 7, **options):
     """Noisy particles, their starting shifts, prepared references and the search."""
     rng = np.random.default_rng(4)
-    averages = np.concatenate([
-        blob_images(24, [0.0], [(0, 0)], [0], seed=seed, reach_px=6.0) for seed in range(3)
-    ])
+    averages = np.concatenate(
+        [blob_images(24, [0.0], [(0, 0)], [0], seed=seed, reach_px=6.0) for seed in range(3)]
+    )
     images = averages[np.arange(n) % 3] + rng.normal(scale=0.1, size=(n, 24, 24))
     plan = MatchPlan(RingLayout.from_radii(1, 9), shift_grid(1, 1, 1.0), **options)
     references = prepare_references(averages, plan, normalise=True)
@@ -147,8 +147,9 @@ def test_small_memory_makes_small_batches(cuda_on_host, monkeypatch):
     monkeypatch.setattr(runtime, "memGetInfo", lambda: (int(room / 0.8), 2**40))
     sizes, spectra = [], cuda.ring_spectra
     monkeypatch.setattr(
-        cuda, "ring_spectra", lambda xp, batch, *rest: sizes.append(len(batch)) or spectra(
-            xp, batch, *rest)
+        cuda,
+        "ring_spectra",
+        lambda xp, batch, *rest: sizes.append(len(batch)) or spectra(xp, batch, *rest),
     )
     parts = match_rings(cuda_on_host.put(images), shifts, references, plan)
     assert sizes == [2, 2, 2, 1]
@@ -235,8 +236,10 @@ def _barriers() -> list[tuple[str, int]]:
 
 def _without_barrier(text: str, number: int) -> str:
     parts = text.split("__syncthreads();")
-    return "__syncthreads();".join(parts[: number + 1]) + ";" + "__syncthreads();".join(
-        parts[number + 1 :]
+    return (
+        "__syncthreads();".join(parts[: number + 1])
+        + ";"
+        + "__syncthreads();".join(parts[number + 1 :])
     )
 
 

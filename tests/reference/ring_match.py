@@ -61,9 +61,7 @@ def correlation(reference, samples, rings):
     n_angles = rings.n_angles
     straight = np.zeros(n_angles // 2 + 1, dtype=complex)
     mirrored = np.zeros(n_angles // 2 + 1, dtype=complex)
-    for weight, length, ref, ring in zip(
-        rings.sample_weights, rings.lengths, reference, samples
-    ):
+    for weight, length, ref, ring in zip(rings.sample_weights, rings.lengths, reference, samples):
         factor = np.full(length // 2 + 1, weight * n_angles / length)
         if length < n_angles:
             # Inside the longer spectrum this bin stands for itself and its conjugate.
@@ -121,7 +119,10 @@ def match_one(image, shift_px, references, plan, which):
                 window = both[hand][(j + np.arange(-3, 4)) % plan.rings.n_angles]
                 alpha = 360.0 * (j + parabola_7(window)) / plan.rings.n_angles
                 best = SimpleNamespace(
-                    score=value, reference=k, mirror=bool(hand), psi_deg=-alpha % 360.0,
+                    score=value,
+                    reference=k,
+                    mirror=bool(hand),
+                    psi_deg=-alpha % 360.0,
                     shift_px=shift_px + increment,
                 )
     return best, heights
@@ -133,16 +134,21 @@ def match_rings(images, shift_px, references, plan, *, candidates=None, per_refe
     for n, image in enumerate(np.asarray(images, dtype=np.float64)):
         first, last = (0, len(references)) if candidates is None else candidates[n]
         sets = [[k] for k in range(len(references))] if per_reference else [range(first, last)]
-        rows.append([
-            match_one(image, np.asarray(shift_px[n], float), references, plan, which)[0]
-            for which in sets
-        ])
+        rows.append(
+            [
+                match_one(image, np.asarray(shift_px[n], float), references, plan, which)[0]
+                for which in sets
+            ]
+        )
 
     def column(name):
         values = np.array([[getattr(best, name) for best in row] for row in rows])
         return values if per_reference else values[:, 0]
 
     return SimpleNamespace(
-        reference=column("reference"), score=column("score"), mirror=column("mirror"),
-        psi_deg=column("psi_deg"), shift_px=column("shift_px"),
+        reference=column("reference"),
+        score=column("score"),
+        mirror=column("mirror"),
+        psi_deg=column("psi_deg"),
+        shift_px=column("shift_px"),
     )

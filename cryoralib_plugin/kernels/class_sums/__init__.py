@@ -149,9 +149,7 @@ def accumulate(
         _add_ctf_power(sums, twin, moved, pixel_size_angst, order, slots)
 
 
-def _slots(
-    sums: ClassSums, images: Any, reference: np.ndarray, half: np.ndarray
-) -> np.ndarray:
+def _slots(sums: ClassSums, images: Any, reference: np.ndarray, half: np.ndarray) -> np.ndarray:
     """Return (n,) int64: 2 * class + half of each particle, or -1 for those passed over."""
     n_classes, box = sums.images.shape[0], sums.images.shape[-1]
     if images.shape[-1] != box:

@@ -27,7 +27,12 @@ from .plan import MatchPlan, shift_grid
 from .references import ReferenceRings
 
 __all__ = [
-    "MatchPlan", "Matches", "ReferenceRings", "match_rings", "prepare_references", "shift_grid",
+    "MatchPlan",
+    "Matches",
+    "ReferenceRings",
+    "match_rings",
+    "prepare_references",
+    "shift_grid",
 ]
 
 

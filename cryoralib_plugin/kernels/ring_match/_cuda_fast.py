@@ -48,7 +48,11 @@ class Spectra:
 
 
 def ring_spectra(
-    xp: Any, images: Any, centres: np.ndarray, references: ReferenceRings, plan: MatchPlan,
+    xp: Any,
+    images: Any,
+    centres: np.ndarray,
+    references: ReferenceRings,
+    plan: MatchPlan,
     tables: DeviceTables,
 ) -> Spectra:
     """Return spectra of images (n, N, N) about ``centres`` (n, n_shifts, 2), x and y, pixels."""
@@ -60,8 +64,16 @@ def ring_spectra(
         (n_columns,),
         (_STATISTICS_THREADS,),
         (
-            images, places, tables.positions32, tables.areas32, means, scales, norms,
-            np.int32(rings.n_samples), np.int32(plan.n_shifts), np.int32(box),
+            images,
+            places,
+            tables.positions32,
+            tables.areas32,
+            means,
+            scales,
+            norms,
+            np.int32(rings.n_samples),
+            np.int32(plan.n_shifts),
+            np.int32(box),
             np.int32(plan.normalise_rings),
         ),
     )
@@ -78,9 +90,19 @@ def ring_spectra(
             (-(-n_columns // (2 * transforms)), len(members)),
             (transforms * length // 4,),
             (
-                images, places, means, scales, tables.turns[length], tables.radii,
-                tables.first_ring, device_starts, values, np.int64(n_columns),
-                np.int32(plan.n_shifts), np.int32(box), np.int32(n_harmonics),
+                images,
+                places,
+                means,
+                scales,
+                tables.turns[length],
+                tables.radii,
+                tables.first_ring,
+                device_starts,
+                values,
+                np.int64(n_columns),
+                np.int32(plan.n_shifts),
+                np.int32(box),
+                np.int32(n_harmonics),
                 np.int32(members[0]),
             ),
         )
@@ -88,7 +110,11 @@ def ring_spectra(
 
 
 def peak_heights(
-    xp: Any, spectra: Spectra, references: ReferenceRings, plan: MatchPlan, tables: DeviceTables,
+    xp: Any,
+    spectra: Spectra,
+    references: ReferenceRings,
+    plan: MatchPlan,
+    tables: DeviceTables,
     reference_range: tuple[int, int],
 ) -> Any:
     """Return (n_references of the range, 2, n_columns) float32: the highest correlation of each."""
@@ -118,8 +144,12 @@ def peak_heights(
             (-(-n_columns // columns), end - begin),
             (columns * n_angles // 4,),
             (
-                block, tables.turns[n_angles], heights[begin - first : end - first],
-                np.int64(n_columns), np.int32(n_harmonics), np.int32(end - begin),
+                block,
+                tables.turns[n_angles],
+                heights[begin - first : end - first],
+                np.int64(n_columns),
+                np.int32(n_harmonics),
+                np.int32(end - begin),
             ),
         )
     return heights

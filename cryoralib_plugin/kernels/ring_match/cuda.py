@@ -49,7 +49,12 @@ def match_rings(
             part = rows[done : done + batch]
             try:
                 search = _BatchSearch(
-                    xp, images[xp.asarray(part)], shift_px[part], references, plan, tables,
+                    xp,
+                    images[xp.asarray(part)],
+                    shift_px[part],
+                    references,
+                    plan,
+                    tables,
                     (first, last),
                 )
                 found, heights = search.best(per_reference)
@@ -69,8 +74,11 @@ def match_rings(
             scores[part, first:last] = heights
             done += len(part)
     fields = (
-        results[..., 0].astype(np.int32), results[..., 1], results[..., 2:4],
-        results[..., 4] > 0.5, results[..., 5],
+        results[..., 0].astype(np.int32),
+        results[..., 1],
+        results[..., 2:4],
+        results[..., 4] > 0.5,
+        results[..., 5],
     )
     return (*(f if per_reference else f[:, 0] for f in fields), scores)
 
@@ -78,8 +86,10 @@ def match_rings(
 def _tables_of(xp: Any, references: ReferenceRings, plan: MatchPlan) -> DeviceTables:
     """Return the device's constants of a search; all batches of an iteration share them."""
     key = (xp, references, plan, int(xp.cuda.Device().id))
-    if not _recent or any(one is not other for one, other in zip(_recent[0][:3], key)) or (
-        _recent[0][3] != key[3]
+    if (
+        not _recent
+        or any(one is not other for one, other in zip(_recent[0][:3], key))
+        or (_recent[0][3] != key[3])
     ):
         _recent[:] = [key, DeviceTables.build(xp, references, plan)]
     tables: DeviceTables = _recent[1]
@@ -109,8 +119,14 @@ class _BatchSearch:
     """The fast pass of one batch and what the exact comparison needs of it."""
 
     def __init__(
-        self, xp: Any, images: Any, shift_px: np.ndarray, references: ReferenceRings,
-        plan: MatchPlan, tables: DeviceTables, reference_range: tuple[int, int],
+        self,
+        xp: Any,
+        images: Any,
+        shift_px: np.ndarray,
+        references: ReferenceRings,
+        plan: MatchPlan,
+        tables: DeviceTables,
+        reference_range: tuple[int, int],
     ) -> None:
         self._xp, self._images, self._plan, self._tables = xp, images, plan, tables
         self._first = reference_range[0]
@@ -146,9 +162,13 @@ class _BatchSearch:
         reference, particle, shift = xp.nonzero(is_candidate)
         lowest = (thresholds - self._tolerance)[reference if per_reference else 0, particle]
         candidate, hand, angle = angle_peaks(
-            xp, self._spectra, plan, self._tables,
+            xp,
+            self._spectra,
+            plan,
+            self._tables,
             (particle * plan.n_shifts + shift).astype(np.int64),
-            (reference + self._first).astype(np.int32), lowest.astype(np.float32),
+            (reference + self._first).astype(np.int32),
+            lowest.astype(np.float32),
         )
         reference, particle, shift = (
             xp.asnumpy(index)[candidate] for index in (reference, particle, shift)
@@ -168,23 +188,39 @@ class _BatchSearch:
         return results.reshape(shape), xp.asnumpy(by_reference).T
 
     def _exact(
-        self, particle: np.ndarray, centre_px: np.ndarray, reference: np.ndarray,
-        hand: np.ndarray, angle: np.ndarray,
+        self,
+        particle: np.ndarray,
+        centre_px: np.ndarray,
+        reference: np.ndarray,
+        hand: np.ndarray,
+        angle: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         starts = Starts(particle, centre_px, reference + self._first, hand == 1, angle)
         return exact_peaks(self._xp, self._images, starts, self._plan, self._tables)
 
     def _as_results(
-        self, particle: np.ndarray, reference: np.ndarray, shift: np.ndarray, hand: np.ndarray,
-        angle: np.ndarray, offset: np.ndarray, score: np.ndarray,
+        self,
+        particle: np.ndarray,
+        reference: np.ndarray,
+        shift: np.ndarray,
+        hand: np.ndarray,
+        angle: np.ndarray,
+        offset: np.ndarray,
+        score: np.ndarray,
     ) -> np.ndarray:
         psi_deg = (-360.0 * (angle + offset) / self._plan.rings.n_angles) % 360.0
         shift_px = self._shifts[particle, shift]
         return np.column_stack([reference + self._first, psi_deg, shift_px, hand, score])
 
     def _refined(
-        self, particle: np.ndarray, reference: np.ndarray, shift: np.ndarray, hand: np.ndarray,
-        angle: np.ndarray, offset: np.ndarray, score: np.ndarray,
+        self,
+        particle: np.ndarray,
+        reference: np.ndarray,
+        shift: np.ndarray,
+        hand: np.ndarray,
+        angle: np.ndarray,
+        offset: np.ndarray,
+        score: np.ndarray,
     ) -> np.ndarray:
         """Move winners by a parabola through neighbouring heights, and keep what has improved."""
         xp, plan = self._xp, self._plan
