@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any, Iterator, Optional, Tuple
 
@@ -16,11 +15,9 @@ from cryoralib_plugin.contract.schedule import outer_radius
 from cryoralib_plugin.fourier.filters import apply_filter
 from cryoralib_plugin.fourier.masks import circular_mask
 from cryoralib_plugin.geometry.rigid2d import Poses2D
-from cryoralib_plugin.kernels.device import OutOfMemory
 from cryoralib_plugin.optics.ctf import CtfParameters, ctf_2d
 from cryoralib_plugin.parallel.partition import rows_of_rank
-
-logger = logging.getLogger(__name__)
+from cryoralib_plugin.particles.batches import fitting_batches
 
 # Particles, spread over the whole set and the same on every rank, that tell the mean CTF^2.
 _CTF_SAMPLE = 200
@@ -101,21 +98,17 @@ class Task:
         indices : (n,) int64, indices into `rows`.
         images : (n, N, N) float32 on the device.
         """
+
+        def normalised(rows: np.ndarray, images: Any) -> Any:
+            if self.config.averages.normalise_in_mask:
+                return normalised_in_disk(images, self.outer_radius_px)
+            return images
+
         batch_size = self.config.compute.batch_size or processor_batch(4 * self.box_size_px**2)
-        left = self.rows[chosen]
-        while len(left):
-            try:
-                for rows, images in self.source.batches(left, batch_size, self.device):
-                    if self.config.averages.normalise_in_mask:
-                        images = normalised_in_disk(images, self.outer_radius_px)
-                    yield np.searchsorted(self.rows, rows), images
-                    left = left[np.searchsorted(left, rows[-1], side="right") :]
-                return
-            except OutOfMemory:
-                if batch_size < 2:
-                    raise
-                batch_size //= 2
-                logger.info("the device has no room: going on with batches of %d", batch_size)
+        for rows, images in fitting_batches(
+            self.source, self.rows[chosen], batch_size, self.device, normalised
+        ):
+            yield np.searchsorted(self.rows, rows), images
 
 
 def make_task(

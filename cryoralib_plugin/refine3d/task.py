@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any, Iterator, Tuple
 
@@ -12,15 +11,13 @@ import numpy as np
 from cryoralib_plugin.contract import labels
 from cryoralib_plugin.fourier.band import FourierBand
 from cryoralib_plugin.geometry.symmetry import symmetry_operators
-from cryoralib_plugin.kernels.device import OutOfMemory
 from cryoralib_plugin.optics.ctf import CtfParameters
 from cryoralib_plugin.parallel.partition import rows_of_rank
+from cryoralib_plugin.particles.batches import fitting_batches
 
 from .particle_data import ParticleData, particle_data
 from .schedule import Limits, limits
 from .state import Refine3DState
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_BATCH_SIZE = 256
 _SHARE_OF_THE_BOX = 0.9
@@ -92,33 +89,25 @@ class Task:
         indices : (n,) int64, indices into `rows`.
         data : on the device.
         """
+
+        def whitened(rows: np.ndarray, images: Any) -> ParticleData:
+            chosen = np.searchsorted(self.rows, rows)
+            factor, noise_power = state.grey_scale(half, rows, self.group[chosen])
+            if (factor != 1.0).any():
+                images = images * self.device.to_device(factor)[:, None, None]
+            return particle_data(
+                images,
+                self.device.to_device(self.ids[chosen]),
+                self.device.to_device(self.ctf[chosen]),
+                self.device.to_device(noise_power),
+                band,
+                self.pixel_size_angst,
+            )
+
         batch_size = self.config.compute.batch_size or DEFAULT_BATCH_SIZE
-        left = self.rows[self.half == half]
-        while len(left):
-            try:
-                for rows, images in self.source.batches(left, batch_size, self.device):
-                    chosen = np.searchsorted(self.rows, rows)
-                    factor, noise_power = state.grey_scale(half, rows, self.group[chosen])
-                    if (factor != 1.0).any():
-                        images = images * self.device.to_device(factor)[:, None, None]
-                    yield (
-                        chosen,
-                        particle_data(
-                            images,
-                            self.device.to_device(self.ids[chosen]),
-                            self.device.to_device(self.ctf[chosen]),
-                            self.device.to_device(noise_power),
-                            band,
-                            self.pixel_size_angst,
-                        ),
-                    )
-                    left = left[np.searchsorted(left, rows[-1], side="right") :]
-                return
-            except OutOfMemory:
-                if batch_size < 2:
-                    raise
-                batch_size //= 2
-                logger.info("the device has no room: going on with batches of %d", batch_size)
+        rows = self.rows[self.half == half]
+        for some, data in fitting_batches(self.source, rows, batch_size, self.device, whitened):
+            yield np.searchsorted(self.rows, some), data
 
 
 def diameter_angst(config: Any, box_size_px: int, pixel_size_angst: float) -> float:
