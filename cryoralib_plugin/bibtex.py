@@ -34,7 +34,9 @@
 @misc{Qiao2019,
   title = {Large-scale Parallel Design for Cryo-EM Structure Determination on Heterogeneous Many-core Architectures},
   author = {Qiao, Liang and Yu, Hongkun and Wang, Kunpeng and Sun, Ruixin and Zhao, Wenlai and Fu, Haohuan and Yang, Guangwen},
-  year = {2019}
+  publisher = {IEEE},
+  year = {2019},
+  isbn = {978-1-7281-1867-3}
 }
 
 @article{Hohn2007,
