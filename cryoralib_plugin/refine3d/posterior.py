@@ -11,8 +11,11 @@ from cryoralib_plugin.geometry.acg import RotationSpread, fit_covariance, spread
 
 from .resample import n_effective, tempered
 
-_LEAST_SHARE, _LEAST_WEIGHT = 0.08, 1e-300
+_LEAST_SHARE = 0.08
 """Share of the points that must count where a width is read off them."""
+
+_SMALLEST_MASS = 1e-200
+"""Masses below this have lost terms to the range of numbers: their largest term stands for them."""
 
 _TOLERANCE, _ITERATIONS = 1e-2, 20
 """Of the widths of a cloud, relative: far below their error from a hundred points."""
@@ -48,12 +51,15 @@ class Points:
 class Posterior:
     """Support points of n particles with their weights; weights add up to 1 over each axis.
 
+    Weights are kept as logarithms: of images with little noise, all but one weight of a cloud that
+    is still wide are too small for a number, and yet tell which points are better.
+
     Attributes
     ----------
     rotations, shift_px, defocus_factor : as in :class:`Points`.
-    rotation_weight : (n, n_rotations) float64, marginal over shifts and defoci.
-    shift_weight : (n, n_shifts) float64.
-    defocus_weight : (n, n_defoci) float64.
+    log_rotation_weight : (n, n_rotations) float64, marginal over shifts and defoci.
+    log_shift_weight : (n, n_shifts) float64.
+    log_defocus_weight : (n, n_defoci) float64.
     best_score : (n,) float64, largest log-likelihood among the points.
     usable : (n,) bool, False where nothing finite came out.
     """
@@ -61,11 +67,26 @@ class Posterior:
     rotations: Any
     shift_px: Any
     defocus_factor: Any
-    rotation_weight: Any
-    shift_weight: Any
-    defocus_weight: Any
+    log_rotation_weight: Any
+    log_shift_weight: Any
+    log_defocus_weight: Any
     best_score: Any
     usable: Any
+
+    @property
+    def rotation_weight(self) -> Any:
+        """(n, n_rotations) float64, sum 1."""
+        return _exponential(self.log_rotation_weight)
+
+    @property
+    def shift_weight(self) -> Any:
+        """(n, n_shifts) float64, sum 1."""
+        return _exponential(self.log_shift_weight)
+
+    @property
+    def defocus_weight(self) -> Any:
+        """(n, n_defoci) float64, sum 1."""
+        return _exponential(self.log_defocus_weight)
 
     def __getitem__(self, rows: Any) -> Posterior:
         """Return those of some particles."""
@@ -90,20 +111,26 @@ class Posterior:
 
     def rotation_spread(self) -> RotationSpread:
         """Return the mean rotation and the ratios about the axes of the image."""
-        return spread_of_points(self.rotations, spreading_weights(self.rotation_weight))
+        return spread_of_points(self.rotations, spreading_weights(self.log_rotation_weight))
 
     def shift_moments(self) -> Tuple[Any, Any]:
         """Return mean and standard deviation of the shifts, (n, 2) each, px."""
-        return moments(self.shift_px, spreading_weights(self.shift_weight)[..., None])
+        return moments(self.shift_px, spreading_weights(self.log_shift_weight)[..., None])
 
     def defocus_moments(self) -> Tuple[Any, Any]:
         """Return mean and standard deviation of the defocus factors, (n,) each."""
-        return moments(self.defocus_factor, spreading_weights(self.defocus_weight))
+        return moments(self.defocus_factor, spreading_weights(self.log_defocus_weight))
 
     @property
     def is_starved(self) -> Any:
         """(n,) bool, whether too few points count to say how wide the posterior is."""
-        return n_effective(self.rotation_weight) < _least_effective(self.rotation_weight.shape[1])
+        xp = namespace_of(self.usable)
+        starved = xp.zeros(self.usable.shape, dtype=bool)
+        for weights in (self.rotation_weight, self.shift_weight, self.defocus_weight):
+            n_points = weights.shape[1]
+            if n_points > 1:
+                starved |= n_effective(weights) < _least_effective(n_points)
+        return starved
 
     def best_rotation(self) -> Any:
         """Return the heaviest rotation, (n, 4)."""
@@ -119,17 +146,16 @@ def moments(values: Any, weights: Any) -> Tuple[Any, Any]:
     return mean, xp.sqrt(variance)
 
 
-def spreading_weights(weights: Any) -> Any:
-    """Return weights (n, n_points) of which enough count to have a width.
+def spreading_weights(log_weights: Any) -> Any:
+    """Return weights (n, n_points) of which enough count to have a width, sum 1.
 
     Where one point outweighs all others its cloud has no width of its own, only that of what it
     was drawn from: weights are tempered until a few points count. Otherwise they stay.
     """
-    xp = namespace_of(weights)
-    if weights.shape[1] == 1:
-        return weights
-    logs = xp.log(xp.maximum(weights, _LEAST_WEIGHT))
-    return tempered(logs, _least_effective(weights.shape[1]))[0]
+    n_points = log_weights.shape[1]
+    if n_points == 1:
+        return _exponential(log_weights)
+    return tempered(log_weights, _least_effective(n_points))[0]
 
 
 def _least_effective(n_points: int) -> float:
@@ -156,17 +182,27 @@ def weigh(points: Points, scores: Any) -> Posterior:
     )
     highest = log_mass.reshape(n, -1).max(axis=1)
     usable = xp.isfinite(highest)
+    log_mass -= xp.where(usable, highest, 0.0)[:, None, None, None]
     log_mass = xp.where(usable[:, None, None, None], log_mass, 0.0)
-    mass = xp.exp(log_mass - xp.where(usable, highest, 0.0)[:, None, None, None])
-    mass /= mass.reshape(n, -1).sum(axis=1)[:, None, None, None]
+    mass = xp.exp(log_mass)
+    whole = xp.log(mass.reshape(n, -1).sum(axis=1))[:, None]
     best = scores.reshape(n, -1).max(axis=1).astype(xp.float64)
     return Posterior(
-        rotations=points.rotations,
-        shift_px=points.shift_px,
-        defocus_factor=points.defocus_factor,
-        rotation_weight=mass.sum(axis=(2, 3)),
-        shift_weight=mass.sum(axis=(1, 3)),
-        defocus_weight=mass.sum(axis=(1, 2)),
+        points.rotations,
+        points.shift_px,
+        points.defocus_factor,
+        *(_log_sum(mass, log_mass, others) - whole for others in ((2, 3), (1, 3), (1, 2))),
         best_score=xp.where(usable, best, 0.0),
         usable=usable,
     )
+
+
+def _log_sum(mass: Any, log_mass: Any, axes: Tuple[int, int]) -> Any:
+    """Return ``ln sum exp(log_mass)`` over two axes, also where ``mass = exp(log_mass)`` is 0."""
+    xp = namespace_of(mass)
+    total, largest = mass.sum(axis=axes), log_mass.max(axis=axes)
+    return xp.where(total > _SMALLEST_MASS, xp.log(xp.maximum(total, _SMALLEST_MASS)), largest)
+
+
+def _exponential(values: Any) -> Any:
+    return namespace_of(values).exp(values)
