@@ -5,6 +5,9 @@
 
 Low noise (a quarter of the signal's deviation): 0.7 % rms. Noisy: 1.3 times the Cramer-Rao bound.
 Poses start at the truth, so that nothing but the filter is measured; the cut-off is 0.7 Nyquist.
+Images are taken as they are: where there is little noise, what lies outside the particle is signal
+that the CTF has spread, more of it the stronger the defocus. A background normalised by that gives
+every image a scale of its own, and defoci make up for it.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from cryoralib_plugin.simulate.map_molecule import map_molecule
 BOX, PIXEL, N, ERROR = 64, 3.0, 300, 0.03
 CUTOFF_PX = 22
 LOW_NOISE_SNR, NOISY_SNR = 16.0, 1.0
+AS_THEY_ARE = {"remove_ramp": False, "normalise_background": False}
 
 
 def spoilt(folder: Path) -> Path:
@@ -64,7 +68,7 @@ def main() -> int:
             initial_resolution_angst=BOX * PIXEL / CUTOFF_PX,
             highest_resolution_angst=BOX * PIXEL / CUTOFF_PX, particle_diameter_angst=140,
             shift_std_px=2, start_from_poses=True, global_search=False, local_search=False,
-            defocus_search=True, defocus_std=ERROR, maximum_rounds=3,
+            defocus_search=True, defocus_std=ERROR, maximum_rounds=3, **AS_THEY_ARE,
         )  # fmt: skip
         true_rows, rows = particles_of(images / "truth.star"), run.particles()
         truth, found = poses_of(true_rows), poses_of(rows)

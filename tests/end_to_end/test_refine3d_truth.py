@@ -19,7 +19,7 @@ from benchmarks._refine3d import (
     simulated,
     with_true_map,
 )
-from benchmarks.refine3d_defocus import spoilt
+from benchmarks.refine3d_defocus import AS_THEY_ARE, spoilt
 from cryoralib_plugin.fourier.band import FourierBand
 from cryoralib_plugin.fourier.masks3d import soft_sphere
 from cryoralib_plugin.io.mrc import read_mrc
@@ -100,10 +100,9 @@ def test_empty_images_score_low(refined):
     assert np.median(score[kinds == "empty"]) < 0.7 * of_real
 
 
-@pytest.mark.xfail(reason="two rounds mend defoci only in part: 2 % are left of 3 %")
 def test_wrong_defoci_are_mended(folder):
     images = simulated(
-        folder / "defocus", n_particles=60, snr=40, **{**SET, "pixel_size_angst": 4.0},
+        folder / "defocus", n_particles=150, snr=40, **{**SET, "pixel_size_angst": 4.0},
         defocus_min_angst=8000, defocus_max_angst=20000,
     )  # fmt: skip
     cutoff = BOX * 4.0 / 11
@@ -111,8 +110,8 @@ def test_wrong_defoci_are_mended(folder):
         images / "run", PLAIN, particles_file=spoilt(images), reference_scale_known=True,
         reference_file=images / "phantom.mrc", initial_resolution_angst=cutoff,
         highest_resolution_angst=cutoff, start_from_poses=True, global_search=False,
-        local_search=False, defocus_search=True, defocus_std=0.03, maximum_rounds=2,
-        **{**KNOWN, "particle_diameter_angst": 120},
+        local_search=False, defocus_search=True, defocus_std=0.03, maximum_rounds=3,
+        **AS_THEY_ARE, **{**KNOWN, "particle_diameter_angst": 120},
     )  # fmt: skip
     truth = poses_of(particles_of(images / "truth.star"))
     found = poses_of(run.particles())
@@ -123,7 +122,7 @@ def test_wrong_defoci_are_mended(folder):
     )
     noise = noise_of_residuals(read_mrc(images / "particles.mrcs")[0], molecule, truth, band, 4.0)
     bound = cramer_rao(molecule, truth, noise, band, 4.0, with_defocus=True).defocus_rms()
-    assert np.sqrt((left**2).mean()) <= 1.5 * bound
+    assert np.sqrt((left**2).mean()) <= 1.3 * bound
     assert bound < 0.012
 
 
