@@ -125,6 +125,10 @@ class Gridding:
     )
 
 
+_PARTS = ((192, 4), (384, 2))
+"""Boxes up to which halves are divided into parts: sums of each are kept."""
+
+
 @dataclass(frozen=True)
 class Reconstruction(Gridding):
     """The same, and what a refinement makes of the maps and of the noise."""
@@ -138,6 +142,17 @@ class Reconstruction(Gridding):
         unit="A",
         minimum=0.0,
         maximum=10000.0,
+        expert=True,
+    )
+    left_out_parts: int = param(
+        0,
+        label="Left-out parts",
+        help="Each half is divided into so many parts, and particles are compared with a map made "
+        "without those of their part: a particle's own noise in the map would hold it where it is, "
+        "right or wrong. 1 leaves nothing out and saves memory; 0: 4 parts for boxes up to 192 px, "
+        "2 up to 384 px, 1 beyond.",
+        minimum=0,
+        maximum=20,
         expert=True,
     )
     join_halves_fsc: float = param(
@@ -179,3 +194,9 @@ class Reconstruction(Gridding):
         "globally. Off: the map stays where the initial map was.",
         expert=True,
     )
+
+    def parts_of_half(self, box_size_px: int) -> int:
+        """Return into how many parts a half is divided."""
+        if self.left_out_parts:
+            return self.left_out_parts
+        return next((n for box, n in _PARTS if box_size_px <= box), 1)

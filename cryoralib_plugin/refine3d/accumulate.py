@@ -62,11 +62,13 @@ class Members:
     Attributes
     ----------
     half : 0 or 1, of all of them.
+    part : of the half, of all of them.
     group : (n,) int64, number of the noise group.
     row : (n,) int64, of the particle table.
     """
 
     half: int
+    part: int
     group: np.ndarray
     row: np.ndarray
 
@@ -111,7 +113,7 @@ def accumulate(
         share = counts[image, point] / insertion.n_views * probability[rows][image]
         spectra, power = _mean_spectra(some, chosen)
         backproject(
-            insertion.sums.slices[k][members.half],
+            insertion.sums.parts[k][members.half][members.part],
             spectra,
             power,
             Views(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional, Tuple
 
 import numpy as np
@@ -19,8 +19,8 @@ from cryoralib_plugin.fourier.reconstruction import (
     reconstruct,
     wiener_weights,
 )
-from cryoralib_plugin.fourier.shells import shell_counts, shell_index
-from cryoralib_plugin.fourier.volume import FourierVolume
+from cryoralib_plugin.fourier.shells import grid_shells, shell_counts, shell_index
+from cryoralib_plugin.fourier.volume import FourierVolume, map_of
 from cryoralib_plugin.kernels.backproject import SliceSums, completed
 from cryoralib_plugin.kernels.random import normal
 
@@ -163,6 +163,25 @@ def filtered_halves(
         own = reconstruct(half.data, wiener_weights(half.weights, padding, curve))
         maps.append(backward_centred(np.where(shared, common, forward_centred(own)), box))
     return np.stack(maps).astype(np.float32)
+
+
+def map_without(rest: HalfSums, other: HalfSums, curve: np.ndarray, joined_px: int) -> np.ndarray:
+    """Return the reference of particles that are left out, (N, N, N) float32, not masked.
+
+    Parameters
+    ----------
+    rest : sums of their half without them.
+    other : of the other half.
+    curve : correlation of this round, which filters as in :func:`filtered_halves`.
+    joined_px : last shell that comes from both halves.
+    """
+    padding = rest.data.padding
+    own = divided(rest.data, wiener_weights(rest.weights, padding, curve))
+    both = replace(rest.data, values=rest.data.values + other.data.values)
+    weights = wiener_weights(rest.weights + other.weights, padding, curve, n_halves=2)
+    shared = grid_shells(rest.weights.shape[2] - 1, padding) <= joined_px
+    values = np.where(shared, divided(both, weights).values, own.values)
+    return map_of(replace(own, values=values)).astype(np.float32)
 
 
 def joined_shell(curve: np.ndarray, side_angst: float, settings: Reconstruction) -> int:

@@ -159,9 +159,7 @@ def _drawn(ids: Any, proposal: Proposal, widening: float, phase: int, search: Se
     n_defoci = settings.n_local_defoci if search.searches_defocus else 1
     n_rotations = settings.n_local_rotations
     n_shifts = settings.n_local_shifts if settings.shift_std_px > 0.0 else 1
-    draws = search.normals(
-        _LOCAL_PHASE + phase, ids, 4 * n_rotations + 2 * n_shifts + n_defoci
-    )
+    draws = search.normals(_LOCAL_PHASE + phase, ids, 4 * n_rotations + 2 * n_shifts + n_defoci)
     normals = draws[:, : 4 * n_rotations].reshape(-1, n_rotations, 4)
     ratio = xp.clip(widening**2 * proposal.rotation.ratio, ratio_of_scale(_NARROWEST_DEG), 1.0)
     steps = draw_steps(ratio, normals)
@@ -200,9 +198,7 @@ def _learned(before: Proposal, found: Posterior, searches_defocus: bool) -> Prop
     if searches_defocus:
         factor, defocus_std = found.defocus_moments()
         defocus_std = xp.maximum(defocus_std, _MOST_SHRINKAGE * before.defocus_std)
-    learned = Proposal(
-        RotationSpread(spread.mean, ratio), shift, shift_std, factor, defocus_std
-    )
+    learned = Proposal(RotationSpread(spread.mean, ratio), shift, shift_std, factor, defocus_std)
     usable = found.usable
     return _chosen(usable, learned, before)
 

@@ -18,6 +18,7 @@ from .half_maps import (
     correlation,
     filtered_halves,
     joined_shell,
+    map_without,
     merged_map,
     significant,
     unfiltered_halves,
@@ -27,14 +28,17 @@ from .masking import mask_of_stage
 from .noise import updated_noise_power
 from .schedule import Step
 from .state import GLOBAL, Refine3DState, RoundMaps
-from .sums import RoundSums
+from .sums import RoundSums, together, without
 from .task import Task
+
+_NOTHING = np.zeros(0, np.float32)
 
 
 class ClassMaps(NamedTuple):
     """The maps of one class; see `Refine3DState` and `RoundMaps`."""
 
     references: np.ndarray
+    left_out: np.ndarray
     fsc: np.ndarray
     unfiltered: np.ndarray
     merged: np.ndarray
@@ -64,21 +68,26 @@ def maximization(
     given_mask : (N, N, N) float32, the mask of the user, or None.
     """
     made = [
-        _maps_of_class(task, halves, state.references[k], step, given_mask, k)
-        for k, halves in enumerate(sums.slices)
+        _maps_of_class(task, parts, state.references[k], step, given_mask, k)
+        for k, parts in enumerate(sums.parts)
     ]
     smallest = task.config.stages.smallest_class_share
     shares, rescued = class_shares(sums.class_mass, smallest if task.n_classes > 1 else 0.0)
     key = (task.config.compute.random_seed, step.iteration)
     for k, largest in rescued:
-        copy = told_apart(made[largest].references, k, key=key, operators=task.operators)
-        made[k] = made[k]._replace(references=copy)
+        copies = {
+            name: told_apart(getattr(made[largest], name), k, key=key, operators=task.operators)
+            for name in ("references", "left_out")
+            if getattr(made[largest], name).size
+        }
+        made[k] = made[k]._replace(**copies)
     after = replace(
         with_grey_scale(state, task, sums, step),
         iteration=step.iteration,
         stage=step.stage,
         cutoff_px=step.cutoff_px,
         references=np.stack([one.references for one in made]),
+        left_out=np.stack([one.left_out for one in made]),
         noise_power=updated_noise_power(state.noise_power, sums.noise),
         class_shares=shares,
         fsc=np.stack([one.fsc for one in made]),
@@ -94,7 +103,7 @@ def maximization(
 
 def _maps_of_class(
     task: Task,
-    slices: Tuple[SliceSums, SliceSums],
+    parts: Tuple[Tuple[SliceSums, ...], Tuple[SliceSums, ...]],
     before: np.ndarray,
     step: Step,
     given_mask: Optional[np.ndarray],
@@ -102,6 +111,7 @@ def _maps_of_class(
 ) -> ClassMaps:
     config, box = task.config, task.box_size_px
     settings = config.reconstruction
+    slices = tuple(together(half) for half in parts)
     first, second = (HalfSums.of(half, settings) for half in slices)
     empty = first.is_empty or second.is_empty
     if empty:
@@ -119,7 +129,8 @@ def _maps_of_class(
     )
     if empty:
         none = np.zeros(box // 2 + 1)
-        return ClassMaps(before, none, unfiltered, before.mean(axis=0), mask, None)
+        left_out = np.stack([before] * len(parts[0]), axis=1) if len(parts[0]) > 1 else _NOTHING
+        return ClassMaps(before, left_out, none, unfiltered, before.mean(axis=0), mask, None)
     curves, used = correlation(
         unfiltered,
         mask,
@@ -131,11 +142,46 @@ def _maps_of_class(
     merged = merged_map(first, second, passed)
     joined = joined_shell(used, box * task.pixel_size_angst, settings)
     filtered = filtered_halves(first, second, passed, merged, joined)
+    left_out = _left_out(task, parts, slices, (first, second), passed, joined)
     if step.stage == GLOBAL:
         shift = -_displacement_px(task, merged, mask, before.mean(axis=0), step)
         filtered, merged, unfiltered = (moved(one, shift) for one in (filtered, merged, unfiltered))
-    references = filtered * mask if config.mask.flatten_solvent else filtered
-    return ClassMaps(references.astype(np.float32), used, unfiltered, merged, mask, curves)
+        left_out = moved(left_out, shift) if left_out.size else left_out
+    if config.mask.flatten_solvent:
+        filtered, left_out = filtered * mask, left_out * mask if left_out.size else left_out
+    references = filtered.astype(np.float32)
+    return ClassMaps(references, left_out, used, unfiltered, merged, mask, curves)
+
+
+def _left_out(
+    task: Task,
+    parts: Tuple[Tuple[SliceSums, ...], Tuple[SliceSums, ...]],
+    slices: Tuple[SliceSums, ...],
+    halves: Tuple[HalfSums, HalfSums],
+    curve: np.ndarray,
+    joined_px: int,
+) -> np.ndarray:
+    """Return what each part of each half is compared with, (2, n_parts, N, N, N) float32.
+
+    A particle has a share of its own in the map of its half, where a grid point is seen by few
+    slices a tenth and more: it explains its own noise best at the pose where it entered, right or
+    wrong. Without its part the map knows nothing of its noise.
+    """
+    if len(parts[0]) == 1:
+        return _NOTHING
+    settings = task.config.reconstruction
+    return np.stack(
+        [
+            [
+                map_without(
+                    HalfSums.of(without(slices[half], part), settings),
+                    halves[1 - half], curve, joined_px,
+                )
+                for part in parts[half]
+            ]
+            for half in (0, 1)
+        ]
+    )  # fmt: skip
 
 
 def _displacement_px(

@@ -114,7 +114,7 @@ def summed_at_poses(
                     points = task.device.to_device(cloud[chosen[rows]])
                     counts = task.device.to_device(weight[chosen[rows]])
                     spectra, power, views = _at_points(data[rows], points, counts, k)
-                    target = sums.slices[k][half]
+                    (target,) = sums.parts[k][half]
                     backproject(target, spectra, power, views, band, symmetry=operators)
             on_batch(len(chosen))
     return sums.on_host(task.device)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any, Callable, Optional, Tuple
 
 import numpy as np
@@ -54,7 +55,7 @@ def compare_and_sum(
     )
     scan_set = _scan_set(task, step, search)
     band = FourierBand.between(task.box_size_px, 0, step.reconstruct_px)
-    sums = empty_sums(task, state, band)
+    sums = empty_sums(task, state, band, task.n_parts)
     insertion = Insertion(
         sums,
         task.device,
@@ -64,9 +65,9 @@ def compare_and_sum(
         state.mean_score if config.filter.grading else np.full(2, np.nan),
     )
     outcome = Outcome.none(len(task.rows), task.n_classes)
-    for half in (0, 1):
-        volumes = spectra_of(task, state.references[:, half], step.reconstruct_px)
-        for chosen, data in task.batches(half, state, band):
+    for half, part in product((0, 1), range(task.n_parts)):
+        volumes = spectra_of(task, state.compared_with(half, part), step.reconstruct_px)
+        for chosen, data in task.batches(half, state, band, part):
             clouds = task.device.to_device(cloud[chosen])
             found = expectation(
                 data.within(task.limits.lowest_px, step.cutoff_px),
@@ -76,7 +77,7 @@ def compare_and_sum(
                 search,
                 scan_set,
             )
-            members = Members(half, task.group[chosen], task.rows[chosen])
+            members = Members(half, part, task.group[chosen], task.rows[chosen])
             part = accumulate(data, volumes, found, members, search, insertion)
             outcome.put(chosen, part)
             cloud.put(chosen, task.device.to_host(remembered(found, data.ids, clouds, search)))
@@ -93,7 +94,7 @@ def spectra_of(task: Task, references: np.ndarray, max_radius_px: int) -> Tuple[
     )
 
 
-def empty_sums(task: Task, state: Refine3DState, band: FourierBand) -> RoundSums:
+def empty_sums(task: Task, state: Refine3DState, band: FourierBand, n_parts: int = 1) -> RoundSums:
     """Return sums of nothing on the device; their units come from the noise, as on all ranks."""
     known = state.noise_power[state.noise_power > 0.0]
     weight = 1.0 / float(np.median(known))
@@ -108,7 +109,10 @@ def empty_sums(task: Task, state: Refine3DState, band: FourierBand) -> RoundSums
         )
 
     return RoundSums(
-        tuple((slices(), slices()) for _ in range(task.n_classes)),
+        tuple(
+            tuple(tuple(slices() for _ in range(n_parts)) for _ in (0, 1))
+            for _ in range(task.n_classes)
+        ),
         NoiseSums.zeros(task.n_groups, task.box_size_px),
         np.zeros(task.n_classes, np.int64),
         np.zeros(len(task.table), np.int64),

@@ -26,6 +26,9 @@ class Refine3DState:
     cutoff_px : exclusive cut-off radius that round compared particles up to, Fourier px.
     references : (n_classes, 2, N, N, N) float32, filtered and flattened, one for each half: what
         particles of the half are compared with next.
+    left_out : (n_classes, 2, n_parts, N, N, N) float32, the same without the particles of one part
+        of the half: what the particles of that part are compared with. Empty before any round, and
+        where halves have one part only: then it is `references`.
     noise_power : (2, n_groups, N // 2 + 1) float64, variance of a real or imaginary part of the
         unnormalised spectrum of the noise, by half, group and shell.
     class_shares : (n_classes,) float64, sum 1.
@@ -50,6 +53,7 @@ class Refine3DState:
     class_shares: np.ndarray
     fsc: np.ndarray
     history: np.ndarray = field(default_factory=lambda: np.zeros((0, 5), np.int64))
+    left_out: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     mean_score: np.ndarray = field(default_factory=lambda: np.full(2, np.nan))
     group_scale: np.ndarray = field(default_factory=lambda: np.ones(0))
     norm: np.ndarray = field(default_factory=lambda: np.ones(0))
@@ -63,6 +67,10 @@ class Refine3DState:
     def box_size_px(self) -> int:
         """N of the maps."""
         return int(self.references.shape[-1])
+
+    def compared_with(self, half: int, part: int) -> np.ndarray:
+        """Return the maps (n_classes, N, N, N) that particles of a part are compared with."""
+        return self.left_out[:, half, part] if self.left_out.size else self.references[:, half]
 
     def grey_scale(
         self, half: int, rows: np.ndarray, group: np.ndarray

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Tuple
+from typing import Any, Callable, Tuple
 
 import numpy as np
 
@@ -47,9 +47,9 @@ class RoundSums:
 
     Attributes
     ----------
-    slices : for each class and half; data are ``weight conj(phase) C X / sigma^2``, weights are
-        ``weight C^2 / sigma^2``, entered with every operator of the symmetry. They are on the
-        device while particles enter; all else is on the host.
+    parts : for each class, half and part of the half; data are ``weight conj(phase) C X /
+        sigma^2``, weights are ``weight C^2 / sigma^2``, entered with every operator of the
+        symmetry. They are on the device while particles enter; all else is on the host.
     noise : of the residuals.
     class_mass : (n_classes,) int64, sums of the particles' probabilities of each class, in units
         of POWER_UNIT.
@@ -57,22 +57,44 @@ class RoundSums:
         relative to its noise, in units of POWER_UNIT; 0 where it was not used.
     """
 
-    slices: Tuple[Tuple[SliceSums, SliceSums], ...]
+    parts: Tuple[Tuple[Tuple[SliceSums, ...], Tuple[SliceSums, ...]], ...]
     noise: NoiseSums
     class_mass: np.ndarray
     residual: np.ndarray
 
+    @property
+    def slices(self) -> Tuple[Tuple[SliceSums, SliceSums], ...]:
+        """The sums of whole halves, for each class and half."""
+        return tuple(tuple(together(half) for half in halves) for halves in self.parts)
+
     def on_host(self, device: Any) -> RoundSums:
         """Return the sums with those of the slices brought to the host."""
-        halves = tuple(tuple(device.to_host(half) for half in halves) for halves in self.slices)
-        return replace(self, slices=halves)
+        return replace(self, parts=_each(self.parts, device.to_host))
 
     def total(self, comm: Any) -> RoundSums:
         """Return the sums over all ranks, on every rank."""
         return replace(
             self,
-            slices=tuple(tuple(comm.sum(half) for half in halves) for halves in self.slices),
+            parts=_each(self.parts, comm.sum),
             noise=comm.sum(self.noise),
             class_mass=comm.sum(self.class_mass),
             residual=comm.sum(self.residual),
         )
+
+
+def together(parts: Tuple[SliceSums, ...]) -> SliceSums:
+    """Return the sums of all parts."""
+    if len(parts) == 1:
+        return parts[0]
+    return replace(
+        parts[0], data=sum(one.data for one in parts), weight=sum(one.weight for one in parts)
+    )
+
+
+def without(whole: SliceSums, part: SliceSums) -> SliceSums:
+    """Return sums less a part of them; exact, for they are integers."""
+    return replace(whole, data=whole.data - part.data, weight=whole.weight - part.weight)
+
+
+def _each(parts: Any, change: Callable[[SliceSums], SliceSums]) -> Any:
+    return tuple(tuple(tuple(change(one) for one in half) for half in halves) for halves in parts)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Iterator, Tuple
+from typing import Any, Iterator, Optional, Tuple
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class Task:
     rows : (n_rows,) int64, rows of the particle table that belong to this rank.
     ids : (n_rows,) int64, rlnImageId, what random draws are keyed by.
     half : (n_rows,) int8, half set 0 or 1.
+    part : (n_rows,) int64, part of the half, from 0 to `n_parts`.
     group : (n_rows,) int64, number of the noise group, from 0.
     n_groups : of the whole set.
     ctf : optics of the same particles.
@@ -47,6 +48,7 @@ class Task:
     rows: np.ndarray
     ids: np.ndarray
     half: np.ndarray
+    part: np.ndarray
     group: np.ndarray
     n_groups: int
     ctf: CtfParameters
@@ -69,12 +71,17 @@ class Task:
         return int(self.config.reference.n_classes)
 
     @property
+    def n_parts(self) -> int:
+        """Parts of a half; particles are compared with maps made without those of their part."""
+        return int(self.config.reconstruction.parts_of_half(self.box_size_px))
+
+    @property
     def diameter_angst(self) -> float:
         """Diameter of the particle."""
         return diameter_angst(self.config, self.box_size_px, self.pixel_size_angst)
 
     def batches(
-        self, half: int, state: Refine3DState, band: FourierBand
+        self, half: int, state: Refine3DState, band: FourierBand, part: Optional[int] = None
     ) -> Iterator[Tuple[np.ndarray, ParticleData]]:
         """Yield this rank's particles of one half, whitened; unusable ones are left out.
 
@@ -83,6 +90,7 @@ class Task:
         half : 0 or 1.
         state : noise by group, and what brings images to the grey scale of the map.
         band : the terms.
+        part : of the half; all of it if None.
 
         Yields
         ------
@@ -105,7 +113,8 @@ class Task:
             )
 
         batch_size = self.config.compute.batch_size or DEFAULT_BATCH_SIZE
-        rows = self.rows[self.half == half]
+        own = (self.half == half) & (True if part is None else self.part == part)
+        rows = self.rows[own]
         for some, data in fitting_batches(self.source, rows, batch_size, self.device, whitened):
             yield np.searchsorted(self.rows, some), data
 
@@ -133,6 +142,7 @@ def make_task(config: Any, table: Any, source: Any, device: Any, comm: Any) -> T
         rows=rows,
         ids=np.asarray(table.image_ids)[rows],
         half=np.asarray(table.half_sets())[rows],
+        part=_parts(np.asarray(table.half_sets()), config.reconstruction.parts_of_half(box))[rows],
         group=group[rows],
         n_groups=int(group.max()) + 1,
         ctf=table.ctf(rows),
@@ -145,6 +155,15 @@ def make_task(config: Any, table: Any, source: Any, device: Any, comm: Any) -> T
             order=len(operators),
         ),
     )
+
+
+def _parts(half: np.ndarray, n_parts: int) -> np.ndarray:
+    """Return the part of its half that each particle of the whole set belongs to, in turn."""
+    part = np.zeros(len(half), np.int64)
+    for number in (0, 1):
+        members = np.flatnonzero(half == number)
+        part[members] = np.arange(len(members)) % n_parts
+    return part
 
 
 def noise_groups(table: Any, by_group: bool) -> np.ndarray:

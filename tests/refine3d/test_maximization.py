@@ -83,7 +83,7 @@ def test_halves_share_the_joined_shells_and_nothing_beyond(posed):
     louder = replace(slices[1], data=2 * slices[1].data)
     step = Step(1, LOCAL, 12, 14)
     before, _ = maximization(task, sums, state, step)
-    after, _ = maximization(task, replace(sums, slices=((slices[0], louder),)), state, step)
+    after, _ = maximization(task, replace(sums, parts=(((slices[0],), (louder,)),)), state, step)
     for half, moves in ((0, False), (1, True)):
         change = np.fft.rfftn(after.references[0, half] - before.references[0, half])
         largest = np.abs(np.fft.rfftn(before.references[0, half]))[shell > joined].max()
@@ -138,11 +138,13 @@ def test_an_emptied_class_takes_half_of_the_largest_and_differs_from_it(posed):
     one = with_parameters(task, "reference", n_classes=1)
     sums = _sums(one, state)
     full, nothing = (
-        sums.slices[0],
-        tuple(replace(half, data=0 * half.data, weight=0 * half.weight) for half in sums.slices[0]),
+        sums.parts[0],
+        tuple(
+            (replace(half, data=0 * half.data, weight=0 * half.weight),) for half in sums.slices[0]
+        ),
     )
     mass = np.array([0, 200, 100]) * int(1 / POWER_UNIT)
-    sums = replace(sums, slices=(nothing, full, full), class_mass=mass)
+    sums = replace(sums, parts=(nothing, full, full), class_mass=mass)
     after, maps = maximization(task, sums, state, Step(1, GLOBAL, 8, 12))
     np.testing.assert_allclose(after.class_shares, [1 / 3, 1 / 3, 1 / 3])
     copied, source = after.references[0], after.references[1]
@@ -173,8 +175,8 @@ def test_the_mask_is_a_sphere_until_poses_are_known(posed, caplog):
     eager = with_parameters(task, "mask", mask_in_global=True)
     np.testing.assert_array_equal(mask(GLOBAL, eager), outline)
     # Dark molecules have no outline.
-    dark = tuple(replace(half, data=-half.data) for half in sums.slices[0])
-    np.testing.assert_array_equal(mask(LOCAL, sums=replace(sums, slices=(dark,))), sphere)
+    dark = tuple((replace(half, data=-half.data),) for half in sums.slices[0])
+    np.testing.assert_array_equal(mask(LOCAL, sums=replace(sums, parts=(dark,))), sphere)
     assert "no automatic mask in this round, a sphere instead" in caplog.text
     given = with_parameters(task, "mask", map_mask="given")
     np.testing.assert_array_equal(mask(LOCAL, given, given=0.5 * sphere), 0.5 * sphere)
