@@ -153,9 +153,11 @@ class Stages:
         expert=True,
     )
     cutoff_fsc: float = param(
-        0.143,
+        0.5,
         label="FSC of the cut-off",
-        help="Correlation of the half maps up to which shells are counted when the cut-off grows.",
+        help="Correlation of the half maps up to which shells are counted when the cut-off grows. "
+        "Below one half a half map has more noise than signal, and particles would be aligned to "
+        "that.",
         minimum=0.01,
         maximum=0.9,
         expert=True,
@@ -169,11 +171,11 @@ class Stages:
         expert=True,
     )
     growth_margin_px: int = param(
-        2,
+        0,
         label="Growth margin",
-        help="Shells beyond the last resolved one that the next round may use.",
+        help="Shells beyond the last of those that the next round may use.",
         unit="px",
-        minimum=1,
+        minimum=0,
         maximum=100,
         expert=True,
     )

@@ -36,7 +36,6 @@ _KEPT = 1024
 _SLICES_PER_BLOCK = 2048
 _LEAST_EFFECTIVE = 0.2
 """Share of the points that must count while they close in."""
-_LEAST_WEIGHT = 1e-300
 
 _FAR = 3.0
 """Distance in steps of the scan beyond which a pose is another one."""
@@ -260,12 +259,12 @@ def _moved(
 def _thinned(found: Posterior, n_rotations: int, phase: int, ids: Any, search: Search) -> _Drawn:
     """Return points drawn from a posterior."""
     xp = namespace_of(found.rotations)
-    n_shifts = found.shift_weight.shape[1]
+    n_shifts = found.shift_px.shape[1]
     turned, undone = _drawn_rows(
-        found.rotation_weight, _least(n_rotations), n_rotations, 16 + 2 * phase, ids, search
+        found.log_rotation_weight, _least(n_rotations), n_rotations, 16 + 2 * phase, ids, search
     )
     moved, undone_shift = _drawn_rows(
-        found.shift_weight, _least(n_shifts), n_shifts, 17 + 2 * phase, ids, search
+        found.log_shift_weight, _least(n_shifts), n_shifts, 17 + 2 * phase, ids, search
     )
     return _Drawn(
         xp.take_along_axis(found.rotations, turned[..., None], axis=1),
@@ -276,18 +275,17 @@ def _thinned(found: Posterior, n_rotations: int, phase: int, ids: Any, search: S
 
 
 def _drawn_rows(
-    weights: Any, n_least: float, n_points: int, phase: int, ids: Any, search: Search
+    log_weights: Any, n_least: float, n_points: int, phase: int, ids: Any, search: Search
 ) -> Tuple[Any, Any]:
     """Return which points a systematic resampling takes, and what their weights must undo.
 
     A point drawn in proportion to ``w^b`` stands for the share ``w^b`` already.
     """
-    xp = namespace_of(weights)
-    logs = xp.log(xp.maximum(weights, _LEAST_WEIGHT))
-    powers, exponent = tempered(logs, n_least)
+    xp = namespace_of(log_weights)
+    powers, exponent = tempered(log_weights, n_least)
     offsets = uniform(search.seed, search.iteration, phase, ids, 1)[:, 0]
     rows = rows_of_counts(systematic_counts(powers, offsets, n_points), n_points)
-    return rows, -exponent[:, None] * xp.take_along_axis(logs, rows, axis=1)
+    return rows, -exponent[:, None] * xp.take_along_axis(log_weights, rows, axis=1)
 
 
 def _least(n_points: int) -> float:
