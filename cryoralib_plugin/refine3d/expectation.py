@@ -14,6 +14,7 @@ from cryoralib_plugin.geometry.acg import gaussian_std_deg
 from cryoralib_plugin.kernels.random import uniform
 
 from .cloud import PoseCloud
+from .evidence import log_evidence
 from .global_search import ScanSet, global_search
 from .local_search import Search, local_search, proposal_of
 from .particle_data import ParticleData
@@ -121,8 +122,7 @@ def expectation(
 ) -> Found:
     """Return the posteriors of n particles, all of one half.
 
-    Class k has the probability ``share_k Z_k``, Z_k the evidence: the largest likelihood times
-    the volume of its peak (Laplace's method), which is the product of the spreads.
+    Class k has the probability ``share_k Z_k / sum``, Z_k the evidence of `evidence.log_evidence`.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def expectation(
     """
     xp = namespace_of(data.spectra)
     posteriors: List[Posterior] = []
-    spreads, log_evidence, phases = [], [], []
+    spreads, phases = [], []
     for k, volume in enumerate(volumes):
         before = proposal_of(
             cloud.rotations[:, k], cloud.shift_px[:, k], cloud.defocus_factor[:, k]
@@ -144,19 +144,14 @@ def expectation(
             found, n_phases = local_search(data, volume, before, search)
         else:
             found, n_phases = global_search(data, volume, before, cloud.known, scan_set, search)
-        spread = found.rotation_spread()
-        _, shift_std = found.shift_moments()
-        peak = 0.5 * xp.log(spread.ratio).sum(axis=1)
-        if search.filter.shift_std_px > 0.0:
-            peak = peak + xp.log(xp.maximum(shift_std, 1e-3)).sum(axis=1)
-        log_evidence.append(xp.where(found.usable, found.best_score + peak, -xp.inf))
         posteriors.append(found)
+        spread = found.rotation_spread()
         std_deg = gaussian_std_deg(spread.ratio)
         # The mean of many poses is none of them.
         wide = std_deg.max(axis=1, keepdims=True) > _WIDE_DEG
         spreads.append((xp.where(wide, found.best_rotation(), spread.mean), std_deg))
         phases.append(n_phases)
-    log_posterior = xp.stack(log_evidence, axis=1) + xp.log(xp.asarray(class_shares))
+    log_posterior = log_evidence(data, volumes, posteriors) + xp.log(xp.asarray(class_shares))
     probability, _ = weights_of(log_posterior)
     n_phases = xp.stack(phases).max(axis=0)
     return Found(tuple(posteriors), probability, tuple(spreads), n_phases)
