@@ -15,8 +15,12 @@ from cryoralib_plugin.kernels.random import normal
 logger = logging.getLogger(__name__)
 
 _STREAM = 240
-_CONTRAST = 0.3
-"""Relative standard deviation of the density that tells copies of a map apart."""
+_LARGEST_CONTRAST = 0.3
+"""Relative standard deviation of the density that tells copies of a map apart, at most."""
+
+_FAINT_NATS = 0.5
+"""By how much a particle's log-likelihood differs between two copies, in the mean over particles
+that one of them explains."""
 
 _FEATURES_PER_BOX = 5.0
 """Waves across the box of the finest of these differences."""
@@ -53,8 +57,31 @@ def class_shares(mass: np.ndarray, smallest: float) -> Tuple[np.ndarray, List[Tu
     return shares / shares.sum(), rescued
 
 
+def faint_contrast(information: float) -> float:
+    """Return the contrast c of copies that differ less than a particle can tell for sure.
+
+    Two copies ``V (1 + c g)`` with independent densities g of unit variance differ by ``2 c^2`` of
+    the power of V, so the log-likelihoods of a particle differ by ``2 c^2 I`` in the mean, with I
+    its information, ``1/2 sum |C A|^2 / sigma^2``. Below one unit classes begin as nearly even
+    shares of all particles, and each round strengthens the differences that particles show most.
+    Beyond it particles would settle on the density, which is arbitrary, and stay with it.
+
+    Parameters
+    ----------
+    information : of `image_power.projected_information`.
+    """
+    if information <= 0.0:
+        return _LARGEST_CONTRAST
+    return min(_LARGEST_CONTRAST, float(np.sqrt(_FAINT_NATS / (2.0 * information))))
+
+
 def told_apart(
-    volumes: np.ndarray, number: int, *, key: Tuple[int, int], operators: np.ndarray
+    volumes: np.ndarray,
+    number: int,
+    *,
+    key: Tuple[int, int],
+    operators: np.ndarray,
+    contrast: float,
 ) -> np.ndarray:
     """Return copies of maps that differ slightly from any other copies, like ``volumes``.
 
@@ -69,6 +96,7 @@ def told_apart(
     number : of the copy, from 0.
     key : seed and iteration.
     operators : (order, 4) float64, of the symmetry, which the copies keep.
+    contrast : relative standard deviation of the density, see :func:`faint_contrast`.
     """
     seed, iteration = key
     box = volumes.shape[-1]
@@ -76,5 +104,5 @@ def told_apart(
     white = normal(seed, iteration, _STREAM, sections, box * box).reshape((box,) * 3)
     smooth = symmetrise_map(lowpass_volume(white, 1.0, box / _FEATURES_PER_BOX), operators)
     smooth = smooth - smooth.mean()
-    factor = 1.0 + _CONTRAST * smooth / smooth.std()
+    factor = 1.0 + contrast * smooth / smooth.std()
     return (volumes * factor).astype(np.float32)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The power of images before any map is known, and the noise a run begins with."""
+"""The power of images and of what maps explain of it, and the noise a run begins with."""
 
 from __future__ import annotations
 
@@ -7,12 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cryoralib_plugin.fourier.band import FourierBand
 from cryoralib_plugin.fourier.frc import ring_counts, ring_sums
 from cryoralib_plugin.fourier.transform import forward
+from cryoralib_plugin.fourier.volume import fourier_volume
+from cryoralib_plugin.geometry.rotations import to_matrices
+from cryoralib_plugin.geometry.so3_grid import super_fibonacci
+from cryoralib_plugin.kernels.project import project
+from cryoralib_plugin.optics.ctf import ctf_in_band
 
 from .noise import settled
 from .sums import POWER_UNIT
 from .task import DEFAULT_BATCH_SIZE, Task
+
+_SAMPLE = 200
+"""Rotations and particles that tell the mean power of projections."""
 
 _PIXEL_UNIT = 2.0**-24
 """Unit of the sums of grey values of normalised images."""
@@ -108,3 +117,45 @@ def initial_noise_power(sums: ImagePower) -> np.ndarray:
     groups = sums.power * (POWER_UNIT * 0.5 * box**2) / counts
     power = groups - explained[:, None]
     return settled(power, total - explained, sums.counts)
+
+
+def projected_power(task: Task, volume: np.ndarray) -> np.ndarray:
+    """Return the mean of ``1/2 |C A|^2`` over shells, rotations and CTFs, (N // 2 + 1,) float64.
+
+    Parameters
+    ----------
+    volume : (N, N, N) float32, whose projections are A.
+    """
+    box = task.box_size_px
+    n_shells = box // 2 + 1
+    band = FourierBand.between(box, 0, task.limits.last_px)
+    counts = np.maximum(np.bincount(band.shell, minlength=n_shells), 1)
+    padding = task.config.reconstruction.padding_factor
+    spectrum = fourier_volume(volume, max_radius_px=band.highest_px, padding=padding)
+    slices = project(spectrum, to_matrices(super_fibonacci(_SAMPLE)), band)
+    slice_power = np.bincount(
+        band.shell, (np.abs(slices.astype(np.complex128)) ** 2).mean(axis=0), minlength=n_shells
+    )
+    rows = np.unique(np.linspace(0, len(task.table) - 1, _SAMPLE).astype(np.int64))
+    ctf = ctf_in_band(task.table.ctf(rows), band, task.pixel_size_angst).astype(np.float64)
+    ctf_power = np.bincount(band.shell, (ctf**2).mean(axis=0), minlength=n_shells)
+    return np.asarray(0.5 * slice_power / counts * ctf_power / counts)
+
+
+def projected_information(task: Task, volume: np.ndarray, noise_power: np.ndarray) -> float:
+    """Return the mean of ``1/2 sum |C A|^2 / sigma^2`` over rotations and particles.
+
+    It is by how much the log-likelihood of a particle rises where its true map and pose explain
+    it, over the terms of a first round.
+
+    Parameters
+    ----------
+    volume : (N, N, N) float32, whose projections are A.
+    noise_power : (2, n_groups, N // 2 + 1) float64, sigma^2.
+    """
+    limits, box = task.limits, task.box_size_px
+    band = FourierBand.between(box, limits.lowest_px, limits.first_px)
+    counts = np.bincount(band.shell, minlength=box // 2 + 1)
+    noise = noise_power.mean(axis=(0, 1))
+    power = projected_power(task, volume)
+    return float((counts * power / np.where(noise > 0.0, noise, np.inf)).sum())

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from cryoralib_plugin.fourier.fsc import MaskedFsc
 from cryoralib_plugin.kernels.backproject import SliceSums
 
-from .classes import class_shares, told_apart
+from .class_differences import difference_filters, filtered_differences
+from .classes import class_shares, faint_contrast, told_apart
 from .frame import centre_of_mass_px, drift_px, free_shift, moved
 from .half_maps import (
     HalfSums,
@@ -23,6 +24,7 @@ from .half_maps import (
     significant,
     unfiltered_halves,
 )
+from .image_power import projected_information
 from .intensity import with_grey_scale
 from .masking import mask_of_stage
 from .noise import updated_noise_power
@@ -73,14 +75,10 @@ def maximization(
     ]
     smallest = task.config.stages.smallest_class_share
     shares, rescued = class_shares(sums.class_mass, smallest if task.n_classes > 1 else 0.0)
-    key = (task.config.compute.random_seed, step.iteration)
+    made = _apart_as_far_as_reproduced(task, made, sums.class_mass)
+    noise_power = updated_noise_power(state.noise_power, sums.noise)
     for k, largest in rescued:
-        copies = {
-            name: told_apart(getattr(made[largest], name), k, key=key, operators=task.operators)
-            for name in ("references", "left_out")
-            if getattr(made[largest], name).size
-        }
-        made[k] = made[k]._replace(**copies)
+        made[k] = made[k]._replace(**_copies(task, made[largest], k, noise_power, step.iteration))
     after = replace(
         with_grey_scale(state, task, sums, step),
         iteration=step.iteration,
@@ -88,7 +86,7 @@ def maximization(
         cutoff_px=step.cutoff_px,
         references=np.stack([one.references for one in made]),
         left_out=np.stack([one.left_out for one in made]),
-        noise_power=updated_noise_power(state.noise_power, sums.noise),
+        noise_power=noise_power,
         class_shares=shares,
         fsc=np.stack([one.fsc for one in made]),
     )
@@ -99,6 +97,48 @@ def maximization(
         curves=tuple(one.curves for one in made),
     )
     return after, maps
+
+
+def _apart_as_far_as_reproduced(
+    task: Task, made: List[ClassMaps], mass: np.ndarray
+) -> List[ClassMaps]:
+    """Return the classes without those of their differences that their halves do not share."""
+    if len(made) == 1 or not mass.any():
+        return made
+    weights = mass / mass.sum()
+    factors = difference_filters(
+        np.stack([one.unfiltered for one in made]),
+        np.stack([one.mask for one in made]).max(axis=0),
+        np.stack([one.fsc for one in made]),
+        weights,
+        first_px=task.limits.first_px,
+        order=len(task.operators),
+    )
+    references, left_out = (
+        filtered_differences(np.stack(maps), weights, factors)
+        for maps in ([one.references for one in made], [one.left_out for one in made])
+    )
+    return [
+        one._replace(references=references[k], left_out=left_out[k]) for k, one in enumerate(made)
+    ]
+
+
+def _copies(
+    task: Task, of: ClassMaps, number: int, noise_power: np.ndarray, iteration: int
+) -> Dict[str, np.ndarray]:
+    """Return the references of a class that differ a little from those of another one."""
+    information = projected_information(task, of.references.mean(axis=0), noise_power)
+    return {
+        name: told_apart(
+            maps,
+            number,
+            key=(task.config.compute.random_seed, iteration),
+            operators=task.operators,
+            contrast=faint_contrast(information),
+        )
+        for name, maps in (("references", of.references), ("left_out", of.left_out))
+        if maps.size
+    }
 
 
 def _maps_of_class(

@@ -13,21 +13,17 @@ from typing import Optional
 
 import numpy as np
 
-from cryoralib_plugin.fourier.band import FourierBand
 from cryoralib_plugin.fourier.masks3d import distance_map
 from cryoralib_plugin.fourier.shells import filter_shells
-from cryoralib_plugin.fourier.volume import fourier_volume
-from cryoralib_plugin.geometry.rotations import to_matrices
-from cryoralib_plugin.geometry.so3_grid import super_fibonacci
-from cryoralib_plugin.kernels.project import project
-from cryoralib_plugin.optics.ctf import ctf_in_band
 
 from .ab_initio import ab_initio_map
-from .classes import told_apart
+from .classes import faint_contrast, told_apart
 from .image_power import (
     ImagePower,
     background_power,
     initial_noise_power,
+    projected_information,
+    projected_power,
     summed_image_power,
 )
 from .masking import mask_of_stage
@@ -36,9 +32,6 @@ from .state import GLOBAL, Refine3DState
 from .task import Task
 
 logger = logging.getLogger(__name__)
-
-_SAMPLE = 200
-"""Rotations and particles that tell the mean power of projections."""
 
 _LEAST_SIGNAL = 0.01
 """Share of the power of images that is signal at least, where the scale of a map is fitted."""
@@ -103,8 +96,11 @@ def state_of_map(task: Task, volume: np.ndarray, noise_power: np.ndarray) -> Ref
     key = (task.config.compute.random_seed, 0)
     copies = [volume.astype(np.float32)]
     if n_classes > 1:
+        information = projected_information(task, volume, noise_power)
+        contrast = faint_contrast(information)
         copies = [
-            told_apart(volume, k, key=key, operators=task.operators) for k in range(n_classes)
+            told_apart(volume, k, key=key, operators=task.operators, contrast=contrast)
+            for k in range(n_classes)
         ]
     return Refine3DState(
         iteration=0,
@@ -199,26 +195,3 @@ def _passed(task: Task, factors: np.ndarray) -> np.ndarray:
     """Return factors of shells that end two shells after those of the first round."""
     beyond = np.arange(len(factors)) - (task.limits.first_px - 1)
     return np.where(beyond > 0, np.where(beyond == 1, 0.5, 0.0), 1.0) * factors
-
-
-def projected_power(task: Task, volume: np.ndarray) -> np.ndarray:
-    """Return the mean of ``1/2 |C A|^2`` over shells, rotations and CTFs, (N // 2 + 1,) float64.
-
-    Parameters
-    ----------
-    volume : (N, N, N) float32, whose projections are A.
-    """
-    box = task.box_size_px
-    n_shells = box // 2 + 1
-    band = FourierBand.between(box, 0, task.limits.last_px)
-    counts = np.maximum(np.bincount(band.shell, minlength=n_shells), 1)
-    padding = task.config.reconstruction.padding_factor
-    spectrum = fourier_volume(volume, max_radius_px=band.highest_px, padding=padding)
-    slices = project(spectrum, to_matrices(super_fibonacci(_SAMPLE)), band)
-    slice_power = np.bincount(
-        band.shell, (np.abs(slices.astype(np.complex128)) ** 2).mean(axis=0), minlength=n_shells
-    )
-    rows = np.unique(np.linspace(0, len(task.table) - 1, _SAMPLE).astype(np.int64))
-    ctf = ctf_in_band(task.table.ctf(rows), band, task.pixel_size_angst).astype(np.float64)
-    ctf_power = np.bincount(band.shell, (ctf**2).mean(axis=0), minlength=n_shells)
-    return np.asarray(0.5 * slice_power / counts * ctf_power / counts)
