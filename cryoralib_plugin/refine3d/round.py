@@ -142,6 +142,20 @@ def moved_permille(task: Task, now: Outcome, before: Outcome) -> int:
     return 1000 * (moved + n_usable - n_known) // max(1, n_usable)
 
 
+def changed_class_permille(task: Task, now: Outcome, before: Outcome) -> int:
+    """Return how many particles of a thousand have another likeliest class; 1000 in a first round.
+
+    With one class there are none.
+    """
+    if task.n_classes == 1:
+        return 0
+    known = now.usable & before.usable
+    other = known & (now.class_index != before.class_index)
+    counts = np.array([other.sum(), known.sum(), now.usable.sum()], np.int64)
+    changed, n_known, n_usable = (int(count) for count in task.comm.sum(counts))
+    return 1000 * (changed + n_usable - n_known) // max(1, n_usable)
+
+
 def _scan_set(task: Task, step: Step, search: Search) -> Optional[ScanSet]:
     if step.stage != GLOBAL:
         return None

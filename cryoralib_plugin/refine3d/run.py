@@ -16,7 +16,7 @@ from .expectation import Outcome
 from .maximization import maximization
 from .record import write_quarantine, write_round
 from .restore import restored_round
-from .round import compare_and_sum, mean_score, moved_permille
+from .round import changed_class_permille, compare_and_sum, mean_score, moved_permille
 from .schedule import Step, first_stage, next_step, passed_rounds, with_history
 from .start import StartMaps, initial_state
 from .state import Refine3DState
@@ -87,13 +87,13 @@ def _one_round(
         sums = sums.total(task.comm)
         scores = mean_score(outcome, task.half, task.comm)
         moved = moved_permille(task, outcome, before)
+        changed = changed_class_permille(task, outcome, before)
     with watch.phase("maps"):
         made = maximization(task, sums, state, step, maps.mask) if task.comm.is_root else None
         del sums
         state, round_maps = task.comm.broadcast(made)
-        state = replace(
-            state, history=with_history(state, task.config.stages, moved), mean_score=scores
-        )
+        history = with_history(state, task.config.stages, moved, changed)
+        state = replace(state, history=history, mean_score=scores)
     write_round(task, results, state, round_maps, outcome, before, cloud, watch.seconds)
     return state, cloud, outcome
 

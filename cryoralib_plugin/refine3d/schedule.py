@@ -17,9 +17,9 @@ _LARGEST_GROWTH = 0.25
 """Growth of the cut-off in one round, as a share of Nyquist, at most."""
 
 _FEW_PERMILLE, _MOST_AT_LIMIT = 10, 6
-"""Particles that may still go to other poses when the global stage ends, of a thousand, of which
-every second one was looked for elsewhere; rounds at its largest cut-off after which it ends all the
-same."""
+"""Particles that may still go to other poses or classes when the global stage ends, of a thousand,
+of which every second one was looked for elsewhere; rounds at its largest cut-off after which it
+ends all the same."""
 
 _SPARE_PX = 2
 """Shells below Nyquist that are never used: terms at its rim lack neighbours in the grid."""
@@ -58,6 +58,7 @@ class Passed:
     growth_px : last shell whose correlation allows the cut-off to grow.
     resolution_px : last shell above the reported correlation.
     moved_permille : particles that went to another pose, of a thousand.
+    changed_class_permille : particles whose likeliest class is another one, of a thousand.
     """
 
     stage: str
@@ -65,15 +66,21 @@ class Passed:
     growth_px: int
     resolution_px: int
     moved_permille: int = 0
+    changed_class_permille: int = 0
 
 
-def with_history(state: Refine3DState, stages: Stages, moved_permille: int) -> np.ndarray:
+def with_history(
+    state: Refine3DState, stages: Stages, moved_permille: int, changed_class_permille: int = 0
+) -> np.ndarray:
     """Return the history of a run with the round that made a state; the best class counts."""
     growth, resolution = (
         max(last_shell_above(curve, threshold) for curve in state.fsc)
         for threshold in (stages.cutoff_fsc, stages.resolution_fsc)
     )
-    row = [STAGES.index(state.stage), state.cutoff_px, growth, resolution, moved_permille]
+    row = [
+        STAGES.index(state.stage), state.cutoff_px, growth, resolution, moved_permille,
+        changed_class_permille,
+    ]  # fmt: skip
     return np.concatenate([state.history, np.array([row], np.int64)])
 
 
@@ -148,9 +155,10 @@ def next_step(
     """Return the next round, or None where the run is at its end.
 
     The cut-off follows the correlation of the half maps, by a margin, and never falls. A stage
-    ends when rounds bring neither a finer cut-off nor a finer resolution. The global one ends
-    sooner where particles have settled: hardly any has gone to another pose at a cut-off that
-    tells all poses apart. It is always followed by the next stage that is switched on.
+    ends when rounds bring neither a finer cut-off nor a finer resolution nor calmer poses and
+    classes. The global one ends sooner where particles have settled: hardly any has gone to another
+    pose or class at a cut-off that tells all poses apart. It is always followed by the next stage
+    that is switched on.
     """
     iteration = len(passed) + 1
     if iteration > stages.maximum_rounds:
@@ -188,7 +196,7 @@ def _at_rest(stages: Stages, limit: Limits, passed: Tuple[Passed, ...], cutoff: 
         rounds.insert(0, one)
     before = [one.resolution_px for one in passed[: len(passed) - len(rounds)]]
     if last.stage == GLOBAL and (
-        last.moved_permille <= _FEW_PERMILLE and last.cutoff_px >= limit.settled_px
+        _restless(last) <= _FEW_PERMILLE and last.cutoff_px >= limit.settled_px
     ):
         return True
     if last.stage == GLOBAL and min(cutoff, limit.global_px) <= last.cutoff_px:
@@ -203,11 +211,20 @@ def _at_rest(stages: Stages, limit: Limits, passed: Tuple[Passed, ...], cutoff: 
 
 def _rounds_without_gain(rounds: List[Passed], earlier_resolutions: List[int]) -> int:
     best, cutoff, count = max(earlier_resolutions, default=0), 0, 0
+    fewest = 1000
     for one in rounds:
-        gained = one.resolution_px > best or one.cutoff_px > cutoff
+        # They come to rest: fewer particles change than in any round before.
+        settling = _FEW_PERMILLE < _restless(one) < fewest
+        gained = one.resolution_px > best or one.cutoff_px > cutoff or settling
+        fewest = min(fewest, _restless(one))
         count = 0 if gained else count + 1
         best, cutoff = max(best, one.resolution_px), max(cutoff, one.cutoff_px)
     return count
+
+
+def _restless(one: Passed) -> int:
+    """Return how many particles of a thousand changed their pose or their class."""
+    return max(one.moved_permille, one.changed_class_permille)
 
 
 def _following(stages: Stages, stage: str) -> str:

@@ -34,9 +34,9 @@ class Refine3DState:
     class_shares : (n_classes,) float64, sum 1.
     fsc : (n_classes, N // 2 + 1) float64, correlation of the half maps, in the mask and freed of
         it where the run asks for that.
-    history : (n_rounds, 5) int64, what the schedule remembers of every round so far
+    history : (n_rounds, 6) int64, what the schedule remembers of every round so far
         Number of the stage, cut-off, last shell that lets the cut-off grow, last resolved shell,
-        particles of a thousand that went to another pose.
+        particles of a thousand that went to another pose, and of those that changed class.
     mean_score : (2,) float64, of the particles of each half: a particle of that score counts once
         in the map. Not a number before there is any.
     group_scale : (n_groups,) float64, grey scale of the particles of a noise group relative to the
@@ -52,7 +52,7 @@ class Refine3DState:
     noise_power: np.ndarray
     class_shares: np.ndarray
     fsc: np.ndarray
-    history: np.ndarray = field(default_factory=lambda: np.zeros((0, 5), np.int64))
+    history: np.ndarray = field(default_factory=lambda: np.zeros((0, 6), np.int64))
     left_out: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     mean_score: np.ndarray = field(default_factory=lambda: np.full(2, np.nan))
     group_scale: np.ndarray = field(default_factory=lambda: np.ones(0))

@@ -101,3 +101,16 @@ def test_limits_of_thunders_test_case():
     assert limits(config, order=1, **sizes) == Limits(6, 11, 14, 30, 1)
     # With many asymmetric units coarse detail does not tell rotations apart.
     assert limits(config, order=24, **sizes).settled_px == 30
+
+
+def test_a_local_stage_goes_on_while_fewer_and_fewer_particles_change_class():
+    stages = Stages(patience_rounds=2)
+    limit = Limits(7, 8, 9, 20, 1)
+
+    def ends(*changed):
+        rounds = tuple(Passed(LOCAL, 10, 6, 8, 0, one) for one in changed)
+        return next_step(stages, limit, rounds, LOCAL) is None
+
+    assert ends(0, 0, 0) and ends(1000, 15, 5)
+    assert not ends(1000, 300, 200) and not ends(1000, 300, 310)
+    assert ends(1000, 300, 310, 305)
