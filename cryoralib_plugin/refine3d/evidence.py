@@ -35,8 +35,8 @@ def log_evidence(
     (2008)), solved by iteration from the largest likelihood of each class. Each posterior's own
     estimate, its largest likelihood times the volume of its peak, is off by some units where there
     are several peaks, and by another error for each class; likelihoods at common poses are not, and
-    ratios are exact for maps that are the same but for a factor. Classes that have no pose in common
-    keep the ratio of their largest likelihoods.
+    ratios are exact for maps that are the same but for a factor. Classes that have no pose in
+    common keep the ratio of their largest likelihoods.
 
     Likelihoods are summed over a cloud's shifts, whatever those stand for: the factor is the same
     for all classes.

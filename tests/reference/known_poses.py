@@ -53,6 +53,28 @@ def posed_blobs(
     return Posed(task, volume, 0.5 * box**2 * noise_std**2)
 
 
+def posed_classes(n, box, *, noise_std=1.0, amplitude=0.5, **flat):
+    """Particles of which every second one lacks a part of the molecule; the map is the whole one's.
+
+    The second map is returned beside the case.
+    """
+    rotations = random_rotations(n, 1)
+    shift = np.random.default_rng(1).uniform(-2, 2, (n, 2))
+    core, part = (
+        blobs(box, rotations, shift, n_blobs=number, widths_px=(1.1, 1.6), seed=seed)
+        for number, seed in ((14, 4), (6, 5))
+    )
+    has_part = np.arange(n) % 4 < 2
+    images = core[1] + np.where(has_part[:, None, None], part[1], 0.0)
+    defocus = np.random.default_rng(2).uniform(8000.0, 20000.0, n)
+    blurred = np.fft.irfft2(np.fft.rfft2(amplitude * images) * _ctf(defocus, box), s=(box, box))
+    noise = np.random.default_rng(3).normal(scale=noise_std, size=images.shape)
+    table = _table(defocus).with_poses3d(from_matrices(rotations), shift)
+    task = task_of(table, (blurred + noise).astype(np.float32), **flat)
+    whole = amplitude * (core[0] + part[0])
+    return Posed(task, whole, 0.5 * box**2 * noise_std**2), amplitude * core[0], has_part
+
+
 def posed_thunder(folder, **flat):
     """THUNDER's test particles with their true poses; the noise is scaled to 1, the map with it."""
     truth = np.load(folder / "truth.npy")
