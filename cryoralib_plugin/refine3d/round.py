@@ -78,8 +78,7 @@ def compare_and_sum(
                 scan_set,
             )
             members = Members(half, part, task.group[chosen], task.rows[chosen])
-            part = accumulate(data, volumes, found, members, search, insertion)
-            outcome.put(chosen, part)
+            outcome.put(chosen, accumulate(data, volumes, found, members, search, insertion))
             cloud.put(chosen, task.device.to_host(remembered(found, data.ids, clouds, search)))
             on_batch(len(chosen))
     return sums.on_host(task.device), outcome

@@ -43,8 +43,9 @@ def two():
 def near_truth(two):
     """Particles of a half, spectra of both maps, and clouds around the true poses."""
     posed, core, _ = two
-    noise = np.full((1, BOX // 2 + 1), posed.noise_power)
-    chosen, data = next(iter(posed.task.batches(0, noise, FourierBand.between(BOX, 1, CUTOFF))))
+    noise = np.full((2, 1, BOX // 2 + 1), posed.noise_power)
+    state = state_of_map(posed.task, posed.volume, noise)
+    chosen, data = next(iter(posed.task.batches(0, state, FourierBand.between(BOX, 1, CUTOFF))))
     maps = np.stack([posed.volume, core]).astype(np.float32)
     n = len(chosen)
     rotations, shift, known = posed.task.table.poses3d(chosen)

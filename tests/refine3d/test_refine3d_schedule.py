@@ -111,6 +111,6 @@ def test_a_local_stage_goes_on_while_fewer_and_fewer_particles_change_class():
         rounds = tuple(Passed(LOCAL, 10, 6, 8, 0, one) for one in changed)
         return next_step(stages, limit, rounds, LOCAL) is None
 
-    assert ends(0, 0, 0) and ends(1000, 15, 5)
+    assert ends(0, 0, 0) and ends(1000, 9, 5)
     assert not ends(1000, 300, 200) and not ends(1000, 300, 310)
     assert ends(1000, 300, 310, 305)
