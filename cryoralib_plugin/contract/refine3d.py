@@ -155,9 +155,9 @@ class Stages:
     cutoff_fsc: float = param(
         0.5,
         label="FSC of the cut-off",
-        help="Correlation of the half maps up to which shells are counted when the cut-off grows. "
-        "Below one half a half map has more noise than signal, and particles would be aligned to "
-        "that.",
+        help="Correlation of the half maps up to which shells are counted when the cut-off grows "
+        "after the global stage. Below one half a half map has more noise than signal, and particles "
+        "would be aligned to that. The global stage uses every shell that is resolved.",
         minimum=0.01,
         maximum=0.9,
         expert=True,

@@ -13,6 +13,9 @@ from cryoralib_plugin.fourier.fsc import last_shell_above
 
 from .state import DEFOCUS, GLOBAL, LOCAL, STAGES, Refine3DState
 
+_GLOBAL_MARGIN_PX = 2
+"""Shells beyond the last resolved one that a global round may use."""
+
 _LARGEST_GROWTH = 0.25
 """Growth of the cut-off in one round, as a share of Nyquist, at most."""
 
@@ -55,7 +58,7 @@ class Passed:
     ----------
     stage : of the round.
     cutoff_px : its cut-off.
-    growth_px : last shell whose correlation allows the cut-off to grow.
+    growth_px : last shell whose correlation allows the cut-off to grow after the global stage.
     resolution_px : last shell above the reported correlation.
     moved_permille : particles that went to another pose, of a thousand.
     changed_class_permille : particles whose likeliest class is another one, of a thousand.
@@ -167,20 +170,27 @@ def next_step(
         cutoff = limit.first_px
         return Step(1, first, cutoff, _reach(first, cutoff, limit))
     last = passed[-1]
-    stage, cutoff = last.stage, _grown(last, limit, stages.growth_margin_px)
+    stage, cutoff = last.stage, _grown(stages, limit, last, last.stage)
     if _at_rest(stages, limit, passed, cutoff):
         stage = _following(stages, stage)
         if not stage:
             return None
-    if stage == GLOBAL:
-        cutoff = min(cutoff, limit.global_px)
-    cutoff = max(cutoff, last.cutoff_px)
+        cutoff = _grown(stages, limit, last, stage)
     return Step(iteration, stage, cutoff, _reach(stage, cutoff, limit))
 
 
-def _grown(last: Passed, limit: Limits, margin_px: int) -> int:
-    most = last.cutoff_px + max(1, round(_LARGEST_GROWTH * limit.last_px))
-    return max(last.cutoff_px, min(last.growth_px + 1 + margin_px, most, limit.last_px))
+def _grown(stages: Stages, limit: Limits, last: Passed, stage: str) -> int:
+    """Return the cut-off that the last round allows the next one in a stage.
+
+    While poses are looked for, every shell helps that tells anything; later particles would be
+    aligned to the noise of shells that are more noise than signal.
+    """
+    most = min(last.cutoff_px + max(1, round(_LARGEST_GROWTH * limit.last_px)), limit.last_px)
+    wanted = last.growth_px + 1 + stages.growth_margin_px
+    if stage == GLOBAL:
+        most = min(most, limit.global_px)
+        wanted = max(wanted, last.resolution_px + 1 + _GLOBAL_MARGIN_PX)
+    return max(last.cutoff_px, min(wanted, most))
 
 
 def _at_rest(stages: Stages, limit: Limits, passed: Tuple[Passed, ...], cutoff: int) -> bool:
@@ -199,7 +209,7 @@ def _at_rest(stages: Stages, limit: Limits, passed: Tuple[Passed, ...], cutoff: 
         _restless(last) <= _FEW_PERMILLE and last.cutoff_px >= limit.settled_px
     ):
         return True
-    if last.stage == GLOBAL and min(cutoff, limit.global_px) <= last.cutoff_px:
+    if last.stage == GLOBAL and cutoff <= last.cutoff_px:
         at_limit = [one for one in rounds if one.cutoff_px >= limit.global_px]
         if len(at_limit) >= _MOST_AT_LIMIT:
             return True

@@ -44,11 +44,19 @@ def test_cutoffs_never_fall_and_every_stage_follows(reach):
     assert cutoffs == sorted(cutoffs)
     # A global stage whose correlation stalls below its limit is followed by local search too.
     assert list(dict.fromkeys(step.stage for step in steps)) == [GLOBAL, LOCAL, DEFOCUS]
-    allowed = min(LIMITS.last_px, reach + 1 + ALL.growth_margin_px)
-    assert max(cutoffs) <= max(LIMITS.first_px, allowed)
+    allowed = min(LIMITS.global_px, reach + 3), min(LIMITS.last_px, reach + 1)
+    assert max(cutoffs) <= max(LIMITS.first_px, *allowed)
     assert all(s.cutoff_px <= LIMITS.global_px for s in steps if s.stage == GLOBAL)
     assert all(s.cutoff_px < s.reconstruct_px <= LIMITS.last_px or s.cutoff_px == LIMITS.last_px
                for s in steps)  # fmt: skip
+
+
+def test_shells_that_are_mostly_noise_count_while_poses_are_looked_for_only():
+    passed = (Passed(GLOBAL, 8, 7, 9, 500),)
+    assert next_step(ALL, LIMITS, passed, GLOBAL).cutoff_px == 12
+    passed += (Passed(GLOBAL, 12, 11, 19, 5),)
+    step = next_step(ALL, LIMITS, passed, GLOBAL)
+    assert (step.stage, step.cutoff_px) == (LOCAL, 12)
 
 
 def test_a_cutoff_grows_by_a_quarter_at_most():
