@@ -34,7 +34,8 @@ SOLVE_BYTES_PER_VOXEL = 64
 """Sums as floats, weights, shells and the padded map while one map is made of its sums."""
 
 MAP_COPIES = 7
-"""Maps of float32 for each class: references and unfiltered halves, merged map, mask, one spare."""
+"""Maps of float32 for each class: references and unfiltered halves, merged map, mask, one spare.
+Maps without the particles of a part come on top."""
 
 FILTER_BYTES = 8
 """A term of a matched filter: one for each image, shift and term of a scan."""
@@ -58,14 +59,24 @@ BEYOND_THE_SCAN = 1.3
 """What the cut-off that a scan's rotations fill is multiplied by: a peak may be stepped on at its
 side, since many rotations are kept; what finer shells say of them weighs more."""
 
-LOCAL_PHASES = 6
+LOCAL_PHASES = 4
 """Phases of a particle in a local search, about."""
 
-CPU_SECONDS_PER_SCANNED_TERM = 2.5e-10
+CLOSING_PHASES = 13
+"""What closing in after a scan takes, in phases of a local search: its points are many."""
+
+LOCAL_VIEWS, GLOBAL_VIEWS, FEWEST_VIEWS = 24, 125, 4
+"""Rotations at which a particle enters a map in local and global rounds, mates among them; of each
+mate at least the last."""
+
+CPU_SECONDS_PER_SCANNED_TERM = 6e-11
 """One term of one rotation and shift in a scan, on one thread."""
 
-CPU_SECONDS_PER_LOCAL_TERM = 6.0e-9
+CPU_SECONDS_PER_LOCAL_TERM = 1.3e-8
 """One term of one rotation in a phase of a local search, all shifts included, on one thread."""
+
+CPU_SECONDS_PER_ENTERED_TERM = 6e-8
+"""One term that enters a map at one rotation, on one thread."""
 
 CPU_SECONDS_PER_VOXEL = 1.0e-6
 """One voxel of the padded grid while maps are made, filtered and compared, on one thread."""
@@ -94,6 +105,7 @@ class Workload3D:
     n_local_rotations: int
     n_local_shifts: int
     n_local_defoci: int
+    n_parts: int = 1
     cache: str = "memory"
     n_ranks: int = 1
     threads: int = 1
@@ -193,6 +205,7 @@ def workload3d_of(
         n_local_rotations=settings.n_local_rotations,
         n_local_shifts=settings.n_local_shifts if settings.shift_std_px else 1,
         n_local_defoci=settings.n_local_defoci if stages.defocus_search else 1,
+        n_parts=config.reconstruction.parts_of_half(box),
         cache=config.preprocess.cache,
         batch_size=compute.batch_size,
         **sizes,
@@ -223,8 +236,9 @@ def _stages(work: Workload3D, batch: int, cache: int) -> List[Dict[str, int]]:
     """What the root rank holds while it reads, compares, makes maps and writes, in bytes."""
     rows = TABLE_BYTES_PER_PARTICLE + RESULT_BYTES_PER_PARTICLE
     clouds = work.n_local * work.cloud_bytes
-    maps = MAP_COPIES * work.n_classes * work.map_bytes
-    sums = 2 * work.n_classes * work.grid_voxels * SUM_BYTES_PER_VOXEL
+    left_out = 2 * work.n_parts if work.n_parts > 1 else 0
+    maps = (MAP_COPIES + left_out) * work.n_classes * work.map_bytes
+    sums = _sums_bytes(work)
     kept = {
         "cached images": cache,
         "particle table": work.n_particles * rows,
@@ -286,19 +300,31 @@ def _batch_size(work: Workload3D) -> int:
 
 
 def _device_fixed(work: Workload3D) -> int:
-    sums = 2 * work.n_classes * work.grid_voxels * SUM_BYTES_PER_VOXEL
-    return sums + _spectra_bytes(work)
+    return _sums_bytes(work) + _spectra_bytes(work)
+
+
+def _sums_bytes(work: Workload3D) -> int:
+    """Sums of every part of both halves."""
+    return 2 * work.n_parts * work.n_classes * work.grid_voxels * SUM_BYTES_PER_VOXEL
 
 
 def _seconds(work: Workload3D, cache_bytes: int) -> float:
     """Time of the longest kind of round: that with a scan, or the last."""
     kept = cache_bytes / (work.n_local * work.image_bytes)
     scan = work.n_scan_rotations * work.n_scan_shifts * work.scan_terms
-    phases = LOCAL_PHASES * work.n_local_rotations * work.n_local_defoci
-    near = phases * CPU_SECONDS_PER_LOCAL_TERM * work.n_classes
+    phase = work.n_local_rotations * work.n_local_defoci * CPU_SECONDS_PER_LOCAL_TERM
+    entered = CPU_SECONDS_PER_ENTERED_TERM * work.last_terms
+    local_views, global_views = (
+        max(views, FEWEST_VIEWS * work.order) for views in (LOCAL_VIEWS, GLOBAL_VIEWS)
+    )
     rounds = (
-        work.n_classes * scan * CPU_SECONDS_PER_SCANNED_TERM + 2 * near * work.scan_terms,
-        near * work.last_terms,
+        work.n_classes
+        * (
+            scan * CPU_SECONDS_PER_SCANNED_TERM
+            + (CLOSING_PHASES + LOCAL_PHASES) * phase * work.scan_terms
+        )
+        + entered * global_views,
+        work.n_classes * LOCAL_PHASES * phase * work.last_terms + entered * local_views,
     )
     workers = GPU_SPEED if work.backend == "cuda" else work.threads
     reading = 0.0

@@ -156,8 +156,8 @@ class Stages:
         0.5,
         label="FSC of the cut-off",
         help="Correlation of the half maps up to which shells are counted when the cut-off grows "
-        "after the global stage. Below one half a half map has more noise than signal, and particles "
-        "would be aligned to that. The global stage uses every shell that is resolved.",
+        "after the global stage. Below one half a half map has more noise than signal, and "
+        "particles would be aligned to that. The global stage uses every shell that is resolved.",
         minimum=0.01,
         maximum=0.9,
         expert=True,

@@ -8,6 +8,7 @@ from typing import Any, Callable, Optional, Tuple
 
 import numpy as np
 
+from cryoralib_plugin.contract.plan3d import FEWEST_VIEWS, GLOBAL_VIEWS, LOCAL_VIEWS
 from cryoralib_plugin.fourier.band import FourierBand
 from cryoralib_plugin.fourier.volume import FourierVolume, fourier_volume
 from cryoralib_plugin.geometry.rotations import angle_between, to_matrices
@@ -27,9 +28,8 @@ _SCORE_UNIT = 2.0**24
 
 _ANOTHER_POSE_DEG = 20.0
 
-_VIEWS, _FEWEST_VIEWS = {GLOBAL: 125, LOCAL: 24, DEFOCUS: 24}, 4
-"""Rotations at which a particle enters a map, mates among them; in global rounds it may have many
-poses."""
+_VIEWS = {GLOBAL: GLOBAL_VIEWS, LOCAL: LOCAL_VIEWS, DEFOCUS: LOCAL_VIEWS}
+"""In global rounds a particle may have many poses."""
 
 
 def compare_and_sum(
@@ -59,7 +59,7 @@ def compare_and_sum(
     insertion = Insertion(
         sums,
         task.device,
-        max(_FEWEST_VIEWS, _VIEWS[step.stage] // len(task.operators)),
+        max(FEWEST_VIEWS, _VIEWS[step.stage] // len(task.operators)),
         to_matrices(task.operators),
         step.cutoff_px,
         state.mean_score if config.filter.grading else np.full(2, np.nan),
