@@ -153,11 +153,12 @@ class Stages:
         expert=True,
     )
     cutoff_fsc: float = param(
-        0.5,
+        0.7,
         label="FSC of the cut-off",
         help="Correlation of the half maps up to which shells are counted when the cut-off grows "
-        "after the global stage. Below one half a half map has more noise than signal, and "
-        "particles would be aligned to that. The global stage uses every shell that is resolved.",
+        "after the global stage. Particles compared with shells that are much noise are aligned to "
+        "that noise, and the map gets worse there. The global stage uses every shell that is "
+        "resolved.",
         minimum=0.01,
         maximum=0.9,
         expert=True,

@@ -31,11 +31,9 @@ def free_shift(shift_px: np.ndarray, symmetry: str) -> np.ndarray:
 def drift_px(volume: np.ndarray, before: np.ndarray, highest_px: int) -> np.ndarray:
     """Return how far the content of a map has moved from where it was, (3,) float64: z, y, x.
 
-    The shift d for which ``sum Re P(k) exp(2 pi i k d / N)`` is largest, ``P = F conj G`` over the
-    root of its magnitude. Particles that are taken for other views are moved so that their mass
-    comes where that of the map is, less what the prior of shifts takes off: a molecule beside the
-    centre drifts towards it. They add to the coarsest terms, which would decide alone if terms
-    counted by their power.
+    The shift d for which ``sum Re F(k) conj G(k) exp(2 pi i k d / N)`` is largest. Particles that
+    are taken for other views are moved so that their mass comes where that of the map is, less
+    what the prior of shifts takes off: a molecule beside the centre drifts towards it.
 
     Parameters
     ----------
@@ -46,7 +44,6 @@ def drift_px(volume: np.ndarray, before: np.ndarray, highest_px: int) -> np.ndar
     radius = shell_radius(box)
     used = (radius > 0.0) & (radius < highest_px)
     product = forward_centred(volume) * forward_centred(before).conj()
-    product = product / np.sqrt(np.maximum(np.abs(product), np.finfo(np.float32).tiny))
     weighted = (product * half_plane_weights(box))[used].astype(np.complex128)
     scale = np.abs(weighted).sum()
     if not scale > 0.0:
