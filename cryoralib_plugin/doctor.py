@@ -21,7 +21,16 @@ from .system_packages import QT_PACKAGES, system_packages
 
 _PROBE_SECONDS = 90
 
-_ENGINE = ("numpy", "scipy", "pandas", "mrcfile", "h5py", "numba", "mpi4py")
+_ENGINE = (
+    "numpy",
+    "scipy",
+    "pandas",
+    "mrcfile",
+    "h5py",
+    "numba",
+    "threadpoolctl",
+    "mpi4py",
+)
 
 _MPI_PROBE = """
 from mpi4py import MPI

@@ -125,7 +125,7 @@ class Gridding:
     )
 
 
-_PARTS = ((192, 4), (384, 2))
+_PARTS = ((96, 8), (192, 4), (384, 2))
 """Boxes up to which halves are divided into parts: sums of each are kept."""
 
 
@@ -149,8 +149,8 @@ class Reconstruction(Gridding):
         label="Left-out parts",
         help="Each half is divided into so many parts, and particles are compared with a map made "
         "without those of their part: a particle's own noise in the map would hold it where it is, "
-        "right or wrong. 1 leaves nothing out and saves memory; 0: 4 parts for boxes up to 192 px, "
-        "2 up to 384 px, 1 beyond.",
+        "right or wrong. 1 leaves nothing out and saves memory; 0: 8 parts for boxes up to 96 px, "
+        "4 up to 192 px, 2 up to 384 px, 1 beyond.",
         minimum=0,
         maximum=20,
         expert=True,

@@ -22,7 +22,8 @@ DISTRIBUTION = "scipion-em-cryoralib"
 ENGINE = "cryoralib"
 
 _BARE_REQUIREMENTS = (
-    "numpy", "scipy", "pandas", "mrcfile", "h5py", "numba", "matplotlib", "tqdm", "mpi4py", "mpich",
+    "numpy", "scipy", "pandas", "mrcfile", "h5py", "numba", "threadpoolctl", "matplotlib",
+    "tqdm", "mpi4py", "mpich",
 )  # fmt: skip
 
 # Open MPI refuses to run as root and with more ranks than cores unless told otherwise; MPICH

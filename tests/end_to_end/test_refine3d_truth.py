@@ -102,7 +102,7 @@ def test_empty_images_score_low(refined):
 
 def test_wrong_defoci_are_mended(folder):
     images = simulated(
-        folder / "defocus", n_particles=150, snr=40, **{**SET, "pixel_size_angst": 4.0},
+        folder / "defocus", n_particles=400, snr=16, **{**SET, "pixel_size_angst": 4.0},
         defocus_min_angst=8000, defocus_max_angst=20000,
     )  # fmt: skip
     cutoff = BOX * 4.0 / 11

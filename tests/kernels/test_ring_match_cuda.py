@@ -110,7 +110,12 @@ def test_a_full_device_halves_the_batch_and_goes_on(cuda_on_host, monkeypatch, c
     assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
     assert "going on with 3 particles at a time" in caplog.text
     for name in FIELDS:
-        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+        found, expected = getattr(parts, name), getattr(whole, name)
+        if found.dtype.kind == "f":
+            # The matrix product rounds as it likes for another number of rows.
+            np.testing.assert_allclose(found, expected, rtol=3e-7, atol=1e-6)
+        else:
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_batches_of_one_search_share_its_constants(cuda_on_host, monkeypatch):
