@@ -35,9 +35,6 @@ from .task import Task
 
 _NOTHING = np.zeros(0, np.float32)
 
-_ROUNDS_TO_SETTLE = 2
-"""Rounds before references are taken further: the first ones open most of the shells."""
-
 
 class ClassMaps(NamedTuple):
     """The maps of one class; see `Refine3DState` and `RoundMaps`."""
@@ -76,8 +73,6 @@ def maximization(
         _maps_of_class(task, parts, state.references[k], step, given_mask, k)
         for k, parts in enumerate(sums.parts)
     ]
-    if step.stage == GLOBAL and state.iteration >= _ROUNDS_TO_SETTLE:
-        made = [_overrelaxed(one, state, k) for k, one in enumerate(made)]
     smallest = task.config.stages.smallest_class_share
     shares, rescued = class_shares(sums.class_mass, smallest if task.n_classes > 1 else 0.0)
     made = _apart_as_far_as_reproduced(task, made, sums.class_mass)
@@ -102,21 +97,6 @@ def maximization(
         curves=tuple(one.curves for one in made),
     )
     return after, maps
-
-
-def _overrelaxed(made: ClassMaps, state: Refine3DState, number: int) -> ClassMaps:
-    """Return a class whose references have gone as far again as the round has brought them.
-
-    While most poses are not known maps gain detail little by little, in the same direction round
-    after round: steps of twice the size need fewer of them (overrelaxed expectation-maximization,
-    Salakhutdinov and Roweis, ICML 2003, 664). What particles enter into stays as it is.
-    """
-    left_out = made.left_out
-    if left_out.size and state.left_out.size:
-        left_out = 2.0 * left_out - state.left_out[number]
-    return made._replace(
-        references=2.0 * made.references - state.references[number], left_out=left_out
-    )
 
 
 def _apart_as_far_as_reproduced(
