@@ -43,7 +43,7 @@ def main() -> int:
     run = refine(
         folder / "run", given, particles_file=PARTICLES, symmetry="O",
         initial_resolution_angst=20, global_resolution_angst=15, particle_diameter_angst=150,
-        shift_std_px=3, **start,
+        shift_std_px=3, maximum_rounds=10, **start,
     )  # fmt: skip
     first, second = run.halves()
     mask = shell_mask(len(first), PIXEL, INNER, OUTER, EDGE)
