@@ -165,7 +165,7 @@ def remembered(found: Found, ids: Any, cloud: PoseCloud, search: Search) -> Pose
     cloud : of before, which tells the numbers of points.
     """
     xp = namespace_of(found.class_probability)
-    parts = []
+    parts: List[List[Any]] = []
     for one in found.posteriors:
         drawn = []
         for number, (points, weights, like) in enumerate(

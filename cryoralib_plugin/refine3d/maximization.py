@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -78,7 +78,7 @@ def maximization(
     made = _apart_as_far_as_reproduced(task, made, sums.class_mass)
     noise_power = updated_noise_power(state.noise_power, sums.noise)
     for k, largest in rescued:
-        made[k] = made[k]._replace(**_copies(task, made[largest], k, noise_power, step.iteration))
+        made[k] = _copied(made[k], made[largest], task, k, noise_power, step.iteration)
     after = replace(
         with_grey_scale(state, task, sums, step),
         iteration=step.iteration,
@@ -123,27 +123,32 @@ def _apart_as_far_as_reproduced(
     ]
 
 
-def _copies(
-    task: Task, of: ClassMaps, number: int, noise_power: np.ndarray, iteration: int
-) -> Dict[str, np.ndarray]:
-    """Return the references of a class that differ a little from those of another one."""
-    information = projected_information(task, of.references.mean(axis=0), noise_power)
-    return {
-        name: told_apart(
+def _copied(
+    emptied: ClassMaps, largest: ClassMaps, task: Task, number: int, noise_power: np.ndarray,
+    iteration: int,
+) -> ClassMaps:  # fmt: skip
+    """Return an emptied class with references that differ a little from those of the largest."""
+    information = projected_information(task, largest.references.mean(axis=0), noise_power)
+
+    def copied(maps: np.ndarray) -> np.ndarray:
+        if not maps.size:
+            return maps
+        return told_apart(
             maps,
             number,
             key=(task.config.compute.random_seed, iteration),
             operators=task.operators,
             contrast=faint_contrast(information),
         )
-        for name, maps in (("references", of.references), ("left_out", of.left_out))
-        if maps.size
-    }
+
+    return emptied._replace(
+        references=copied(largest.references), left_out=copied(largest.left_out)
+    )
 
 
 def _maps_of_class(
     task: Task,
-    parts: Tuple[Tuple[SliceSums, ...], Tuple[SliceSums, ...]],
+    parts: Tuple[Tuple[SliceSums, ...], ...],
     before: np.ndarray,
     step: Step,
     given_mask: Optional[np.ndarray],
@@ -195,7 +200,7 @@ def _maps_of_class(
 
 def _left_out(
     task: Task,
-    parts: Tuple[Tuple[SliceSums, ...], Tuple[SliceSums, ...]],
+    parts: Tuple[Tuple[SliceSums, ...], ...],
     slices: Tuple[SliceSums, ...],
     halves: Tuple[HalfSums, HalfSums],
     curve: np.ndarray,

@@ -187,13 +187,18 @@ def weigh(points: Points, scores: Any) -> Posterior:
     mass = xp.exp(log_mass)
     whole = xp.log(mass.reshape(n, -1).sum(axis=1))[:, None]
     best = scores.reshape(n, -1).max(axis=1).astype(xp.float64)
+    rotation, shift, defocus = (
+        _log_sum(mass, log_mass, others) - whole for others in ((2, 3), (1, 3), (1, 2))
+    )
     return Posterior(
         points.rotations,
         points.shift_px,
         points.defocus_factor,
-        *(_log_sum(mass, log_mass, others) - whole for others in ((2, 3), (1, 3), (1, 2))),
-        best_score=xp.where(usable, best, 0.0),
-        usable=usable,
+        rotation,
+        shift,
+        defocus,
+        xp.where(usable, best, 0.0),
+        usable,
     )
 
 

@@ -57,13 +57,13 @@ class RoundSums:
         relative to its noise, in units of POWER_UNIT; 0 where it was not used.
     """
 
-    parts: Tuple[Tuple[Tuple[SliceSums, ...], Tuple[SliceSums, ...]], ...]
+    parts: Tuple[Tuple[Tuple[SliceSums, ...], ...], ...]
     noise: NoiseSums
     class_mass: np.ndarray
     residual: np.ndarray
 
     @property
-    def slices(self) -> Tuple[Tuple[SliceSums, SliceSums], ...]:
+    def slices(self) -> Tuple[Tuple[SliceSums, ...], ...]:
         """The sums of whole halves, for each class and half."""
         return tuple(tuple(together(half) for half in halves) for halves in self.parts)
 
