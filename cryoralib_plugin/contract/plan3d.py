@@ -152,6 +152,14 @@ class Workload3D:
         return self.n_classes * numbers * FLOAT32
 
 
+def settling_resolution_angst(diameter_angst: float, order: int) -> float:
+    """Detail that tells the rotations of an asymmetric unit apart: coarser detail does not.
+
+    A quarter of the particle's radius over the cube root of the order of the symmetry (THUNDER).
+    """
+    return 0.125 * diameter_angst / order ** (1.0 / 3.0)
+
+
 def workload3d_of(
     config: Any, *, n_particles: int, image_box_px: int, pixel_size_angst: float, **machine: Any
 ) -> Workload3D:
@@ -178,7 +186,7 @@ def workload3d_of(
     # Scans are made little beyond the cut-off that their largest number of rotations fills.
     densest = (LARGEST_SCAN / (8 * math.pi**2)) ** (1 / 3) * box / diameter_px
     # The cut-off at which the global stage ends (refine3d.schedule.limits).
-    needed = min(stages.global_resolution_angst, 0.125 * diameter_angst / order ** (1 / 3))
+    needed = min(stages.global_resolution_angst, settling_resolution_angst(diameter_angst, order))
     ends = (config.reference.initial_resolution_angst, needed)
     finest = min(last, max(round(side / angst) + 1 for angst in ends))
     filled = max(1, min(finest, int(densest)))

@@ -136,9 +136,7 @@ def moved_permille(task: Task, now: Outcome, before: Outcome) -> int:
     """Return how many particles of a thousand went to another pose; 1000 where all are new."""
     known = now.usable & before.usable
     apart = angle_between(now.rotations[known], before.rotations[known], task.operators)
-    counts = np.array([(apart > _ANOTHER_POSE_DEG).sum(), known.sum(), now.usable.sum()], np.int64)
-    moved, n_known, n_usable = (int(count) for count in task.comm.sum(counts))
-    return 1000 * (moved + n_usable - n_known) // max(1, n_usable)
+    return _permille(task, int((apart > _ANOTHER_POSE_DEG).sum()), known, now)
 
 
 def changed_class_permille(task: Task, now: Outcome, before: Outcome) -> int:
@@ -150,9 +148,14 @@ def changed_class_permille(task: Task, now: Outcome, before: Outcome) -> int:
         return 0
     known = now.usable & before.usable
     other = known & (now.class_index != before.class_index)
-    counts = np.array([other.sum(), known.sum(), now.usable.sum()], np.int64)
-    changed, n_known, n_usable = (int(count) for count in task.comm.sum(counts))
-    return 1000 * (changed + n_usable - n_known) // max(1, n_usable)
+    return _permille(task, int(other.sum()), known, now)
+
+
+def _permille(task: Task, changed: int, known: np.ndarray, now: Outcome) -> int:
+    """Return how many of a thousand changed, over all ranks; new particles have."""
+    counts = task.comm.sum(np.array([changed, known.sum(), now.usable.sum()], np.int64))
+    total, n_known, n_usable = (int(count) for count in counts)
+    return 1000 * (total + n_usable - n_known) // max(1, n_usable)
 
 
 def _scan_set(task: Task, step: Step, search: Search) -> Optional[ScanSet]:

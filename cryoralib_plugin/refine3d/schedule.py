@@ -8,6 +8,7 @@ from typing import List, Optional, Tuple
 
 import numpy as np
 
+from cryoralib_plugin.contract.plan3d import settling_resolution_angst
 from cryoralib_plugin.contract.refine3d import Refine3DConfig, Stages
 from cryoralib_plugin.fourier.fsc import last_shell_above
 
@@ -123,9 +124,6 @@ def limits(
 ) -> Limits:
     """Return the radii of a run.
 
-    Detail coarser than a quarter of the particle's radius over the cube root of the order of the
-    symmetry does not tell the rotations of an asymmetric unit apart (THUNDER's rule).
-
     Parameters
     ----------
     diameter_angst : of the particle.
@@ -137,7 +135,7 @@ def limits(
     if stages.highest_resolution_angst > 0.0:
         last = min(last, round(side / stages.highest_resolution_angst) + 1)
     first = min(last, round(side / config.reference.initial_resolution_angst) + 1)
-    needed = 0.125 * diameter_angst / order ** (1.0 / 3.0)
+    needed = settling_resolution_angst(diameter_angst, order)
     settled, finest = (
         min(last, max(first, round(side / detail) + 1))
         for detail in (needed, min(stages.global_resolution_angst, needed))
@@ -183,7 +181,7 @@ def _grown(stages: Stages, limit: Limits, last: Passed, stage: str) -> int:
     """Return the cut-off that the last round allows the next one in a stage.
 
     While poses are looked for, every shell helps that tells anything; later particles would be
-    aligned to the noise of shells that are more noise than signal.
+    aligned to the noise of shells that have much of it.
     """
     most = min(last.cutoff_px + max(1, round(_LARGEST_GROWTH * limit.last_px)), limit.last_px)
     wanted = last.growth_px + 1 + stages.growth_margin_px
