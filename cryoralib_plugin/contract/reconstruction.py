@@ -25,26 +25,36 @@ class MaskOfMap:
         maximum=100000.0,
     )
     map_mask: str = param(
-        "sphere",
+        "automatic",
         label="Mask of the map",
-        help="sphere: of the particle's diameter. automatic: an outline that follows the map of "
-        "each round. given: the mask file.",
-        choices=("sphere", "automatic", "given"),
+        help="automatic: an outline that follows the map of each round, for solvent is noise that "
+        "particles would be aligned to. sphere: of the particle's diameter. given: the mask file.",
+        choices=("automatic", "sphere", "given"),
     )
-    mask_extend_px: float = param(
-        3.0,
+    mask_extend_angst: float = param(
+        6.0,
         label="Extend mask by",
         help="How far an automatic mask reaches beyond the outline of the molecule.",
-        unit="px",
+        unit="A",
         minimum=0.0,
-        maximum=200.0,
+        maximum=1000.0,
+        expert=True,
+        when="map_mask == 'automatic'",
+    )
+    mask_falloff_angst: float = param(
+        12.0,
+        label="Soft edge of the outline",
+        help="Width of the raised cosine from 1 to 0 beyond that; at least three pixels are used.",
+        unit="A",
+        minimum=0.0,
+        maximum=1000.0,
         expert=True,
         when="map_mask == 'automatic'",
     )
     mask_edge_px: float = param(
         6.0,
-        label="Soft edge",
-        help="Width of the raised cosine from 1 to 0, of images and of maps.",
+        label="Soft edge of circles",
+        help="Width of the raised cosine from 1 to 0, of the circle around images and of spheres.",
         unit="px",
         minimum=0.0,
         maximum=200.0,
@@ -53,7 +63,8 @@ class MaskOfMap:
     mask_lowpass_angst: float = param(
         15.0,
         label="Outline at",
-        help="Resolution at which the outline of an automatic mask is drawn.",
+        help="Resolution at which the outline of an automatic mask is drawn; that of the map where "
+        "it is coarser.",
         unit="A",
         minimum=1.0,
         maximum=1000.0,
@@ -75,13 +86,6 @@ class MapMask(MaskOfMap):
 
     title: ClassVar[str] = "Mask"
 
-    mask_in_global: bool = param(
-        False,
-        label="Mask in global search too",
-        help="Use the mask in the global stage already. Off: a sphere until poses are known well.",
-        expert=True,
-        when="map_mask != 'sphere'",
-    )
     flatten_solvent: bool = param(
         True,
         label="Flatten solvent",

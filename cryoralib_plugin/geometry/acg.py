@@ -126,6 +126,23 @@ def angular_scale_deg(ratio: Any) -> Any:
     return xp.rad2deg(2.0 * xp.sqrt(ratio))
 
 
+def log_mixture_density(rotations: Any, centres: Any, ratio: float) -> Any:
+    """Return the log of an even mixture of densities of one width, (..., n), up to a constant.
+
+    Each is the angular central Gaussian of S = diag(1, k, k, k) about one of the centres.
+
+    Parameters
+    ----------
+    rotations : (..., n, 4) float64, unit.
+    centres : (..., m, 4) float64, unit.
+    ratio : k.
+    """
+    xp = namespace_of(rotations, centres)
+    cosine = rotations @ xp.swapaxes(centres, -1, -2)
+    squared = xp.minimum(cosine * cosine, 1.0)
+    return xp.log(((squared + (1.0 - squared) / ratio) ** -2).mean(axis=-1))
+
+
 def gaussian_std_deg(ratio: Any) -> Any:
     """Return the standard deviation, degrees, of a normal cloud whose fit has the ratio k.
 

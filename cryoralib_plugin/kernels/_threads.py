@@ -20,16 +20,19 @@ def _libraries() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+@lru_cache(maxsize=1)
+def _pool(n_threads: int) -> ThreadPoolExecutor:
+    """Return threads that stay: to start one takes as long as a small item."""
+    return ThreadPoolExecutor(n_threads)
+
+
 def in_threads(work: Callable[[Any], None], items: Iterable[Any]) -> None:
     """Call ``work(item)`` for every item, on as many threads as Numba has.
 
     Meanwhile a matrix product takes one thread. What is called should let go of the interpreter's
     lock: NumPy's products and functions compiled with ``nogil=True`` do.
     """
-    with (
-        _libraries().limit(limits=1, user_api="blas"),
-        ThreadPoolExecutor(get_num_threads()) as pool,
-    ):
+    with _libraries().limit(limits=1, user_api="blas"):
         # Taking the results raises what went wrong in a thread.
-        for _ in pool.map(work, items):
+        for _ in _pool(get_num_threads()).map(work, items):
             pass

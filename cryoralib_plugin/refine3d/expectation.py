@@ -143,7 +143,15 @@ def expectation(
         if scan_set is None:
             found, n_phases = local_search(data, volume, before, search)
         else:
-            found, n_phases = global_search(data, volume, before, cloud.known, scan_set, search)
+            found, n_phases = global_search(
+                data,
+                volume,
+                before,
+                (cloud.rotations[:, k], cloud.shift_px[:, k]),
+                cloud.known,
+                scan_set,
+                search,
+            )
         posteriors.append(found)
         spread = found.rotation_spread()
         std_deg = gaussian_std_deg(spread.ratio)

@@ -4,20 +4,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Tuple
+from typing import Any, List, Tuple
 
 import numpy as np
 
 from cryoralib_plugin.arrays import namespace_of
 from cryoralib_plugin.contract.plan3d import BEYOND_THE_SCAN, LARGEST_SCAN
 from cryoralib_plugin.fourier.volume import FourierVolume
-from cryoralib_plugin.geometry.acg import (
-    RotationSpread,
-    angular_scale_deg,
-    draw_steps,
-    ratio_of_scale,
-)
-from cryoralib_plugin.geometry.rotations import angle_between, multiply, normalise, to_matrices
+from cryoralib_plugin.geometry.acg import RotationSpread, angular_scale_deg, ratio_of_scale
+from cryoralib_plugin.geometry.rotations import angle_between, normalise, to_matrices
 from cryoralib_plugin.geometry.shift_grid import n_scan_shifts, scan_radius_px, scan_shifts
 from cryoralib_plugin.geometry.so3_grid import scan_rotations, scan_size, spacing_deg
 from cryoralib_plugin.geometry.symmetry import nearest_mates
@@ -25,17 +20,18 @@ from cryoralib_plugin.kernels.project import project
 from cryoralib_plugin.kernels.random import normal, uniform
 from cryoralib_plugin.kernels.score.scan import start_scan, update_scan
 
-from .local_search import Proposal, Search, local_search, scored, shift_prior
+from .closing_in import Drawn, Steps, closed_in, first_points, remembered_points
+from .local_search import Proposal, Search, local_search, shift_prior
 from .particle_data import ParticleData
-from .posterior import Points, Posterior, spread_of_points
-from .resample import rows_of_counts, systematic_counts, tempered
+from .posterior import Posterior, spread_of_points
 
-_KEPT = 1024
+_KEPT = 512
 """Heaviest rotations of a scan that are looked at again, beyond the cut-off of the scan."""
 
 _SLICES_PER_BLOCK = 2048
-_LEAST_EFFECTIVE = 0.2
-"""Share of the points that must count while they close in."""
+
+_ROUNDS_BETWEEN_SCANS, _ROUNDS_BETWEEN_SCANS_OF_SETTLED = 2, 4
+"""A particle that knows poses is scanned in one round of so many; its number decides in which."""
 
 _FAR = 3.0
 """Distance in steps of the scan beyond which a pose is another one."""
@@ -115,24 +111,26 @@ def global_search(
     data: ParticleData,
     volume: FourierVolume,
     before: Proposal,
+    cloud: Tuple[Any, Any],
     known: Any,
     scan_set: ScanSet,
     search: Search,
 ) -> Tuple[Posterior, Any]:
     """Return the posterior of the poses of n particles over all rotations, and their phases.
 
-    The scan keeps many of the heaviest rotations of each particle. Fewer and fewer points, drawn
-    from them with weights tempered so that many count, close in on the peaks by halves, while the
-    cut-off grows to that of the round; what tempering changed is undone by their weights.
-    Particles that have one pose are searched near it; the others keep all their poses. A particle
-    that had one pose leaves it only for one whose log-likelihood is higher by a margin, and is
-    scanned in every second round only; its number decides in which.
+    The scan keeps many of the heaviest rotations of each particle; points drawn from them close in
+    on the peaks by halves, while the cut-off grows to that of the round. Particles that have one
+    pose are searched near it; the others keep all their poses. Those that know poses are not
+    scanned in every round: between scans their points close in from those they remember. A particle
+    that had one pose leaves it only for one whose log-likelihood is higher by a margin. Spreads may
+    still fall when a round ends: the next one goes on from there.
 
     Parameters
     ----------
     data : particles in the band of the round.
     volume : spectrum of the map.
     before : centre and spread of the clouds particles come with.
+    cloud : their rotations (n, n_points, 4) and shifts (n, n_points, 2).
     known : (n,) bool, whether those say anything.
     scan_set : rotations and shifts, on the device.
     search : shared settings.
@@ -140,78 +138,104 @@ def global_search(
     xp = namespace_of(data.spectra)
     narrow = angular_scale_deg(before.rotation.ratio).max(axis=1) < scan_set.step_deg
     settled = known & narrow
-    # Every second round is enough to find a particle that has settled wrongly.
-    scanned = xp.flatnonzero(~settled | ((data.ids + search.iteration) % 2 == 0))
-    if not len(scanned):
-        return local_search(data, volume, before, search)
-    found, step_deg, phases = _closed_in(data[scanned], volume, before[scanned], scan_set, search)
-    one_pose, start = _around_the_best(found, before[scanned], step_deg, scan_set)
-    rows = xp.flatnonzero(one_pose)
+    turn = data.ids + search.iteration
+    is_due = xp.where(
+        settled, turn % _ROUNDS_BETWEEN_SCANS_OF_SETTLED == 0, turn % _ROUNDS_BETWEEN_SCANS == 0
+    )
+    pieces: List[_Piece] = []
+    rows = xp.flatnonzero(settled)
     if len(rows):
-        fresh, more = local_search(data[scanned[rows]], volume, start[rows], search)
-        found.put(rows, fresh)
-        phases[rows] += more
-    found = found.spread_out(scanned, len(data))
-    n_phases = xp.zeros(len(data), dtype=xp.int64)
-    n_phases[scanned] = phases
-    kept = xp.flatnonzero(settled)
-    if len(kept):
-        old, phases = local_search(data[kept], volume, before[kept], search)
-        apart = angle_between(found[kept].best_rotation(), old.best_rotation(), scan_set.operators)
-        margin = xp.where(apart > _FAR * scan_set.step_deg, search.filter.keep_pose_margin, 0.0)
-        stays = xp.flatnonzero(
-            ~found.usable[kept] | (old.best_score + margin >= found.best_score[kept])
-        )
-        found.put(kept[stays], old[stays])
-        n_phases[kept] += phases
-    return found, n_phases
-
-
-def _closed_in(
-    data: ParticleData,
-    volume: FourierVolume,
-    before: Proposal,
-    scan_set: ScanSet,
-    search: Search,
-) -> Tuple[Posterior, float, Any]:
-    """Return posteriors on as many points as a cloud has, their last step, and the phases."""
-    xp = namespace_of(data.spectra)
-    ids, n_local = data.ids, search.filter.n_local_rotations
-    cloud = _candidates(data, volume, scan_set, search)
-    step_deg, step_px = 0.5 * scan_set.step_deg, 0.5 * scan_set.step_px
-    sizes = [max(len(cloud.rotations[0]) // 2, n_local), n_local]
-    radii = np.geomspace(scan_set.cutoff_px, data.band.highest_px, len(sizes) + 2)[1:]
-    for phase, radius in enumerate(np.rint(radii).astype(int)):
-        rotations, shift_px = _moved(ids, cloud, step_deg, step_px, phase, search)
-        points = Points(
-            rotations,
-            shift_px,
-            before.defocus_factor[:, None],
-            cloud.log_rotation,
-            cloud.log_shift + shift_prior(shift_px, search.filter.shift_std_px),
-            xp.zeros((len(data), 1)),
-        )
-        found = scored(data.within(data.band.lowest_px, int(radius)), volume, points)
-        step_deg, step_px = 0.5 * step_deg, 0.5 * step_px
-        if phase < len(sizes):
-            cloud = _thinned(found, sizes[phase], phase, ids, search)
-    return found, step_deg, xp.full(len(data), len(sizes) + 1)
+        local = local_search(data[rows], volume, before[rows], search, to_rest=False)
+        pieces.append(_Piece(rows, *local, xp.zeros(len(rows), dtype=bool)))
+    last_px, n_local = data.band.highest_px, search.filter.n_local_rotations
+    steps = Steps(0.5 * scan_set.step_deg, 0.5 * scan_set.step_px)
+    rows = xp.flatnonzero(is_due | ~known)
+    if len(rows):
+        first = _scanned_points(data[rows], volume, scan_set, steps, search)
+        sizes = (max(first.rotations.shape[1] // 2, n_local), n_local)
+        radii = np.rint(np.geomspace(scan_set.cutoff_px, last_px, len(sizes) + 2)[1:])
+        start = _Start(rows, before[rows], settled[rows], first, sizes, radii.astype(int), steps)
+        pieces.append(_looked_for(data[rows], volume, start, scan_set, search))
+    rows = xp.flatnonzero(known & ~settled & ~is_due)
+    if len(rows):
+        steps = steps.halved()
+        first = remembered_points(data[rows].ids, cloud[0][rows], cloud[1][rows], steps, search)
+        radii = np.array([last_px, last_px])
+        start = _Start(rows, before[rows], settled[rows], first, (n_local,), radii, steps)
+        pieces.append(_looked_for(data[rows], volume, start, scan_set, search))
+    return _best_of(pieces, len(data), search.filter.keep_pose_margin)
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """Points drawn from weighted ones, and the logarithms of what their weights must undo."""
+class _Start:
+    """Particles that are looked for, and how; see `closed_in`."""
 
-    rotations: Any
-    shift_px: Any
-    log_rotation: Any
-    log_shift: Any
+    rows: Any
+    before: Proposal
+    settled: Any
+    first: Drawn
+    sizes: Tuple[int, ...]
+    radii_px: np.ndarray
+    steps: Steps
 
 
-def _candidates(
-    data: ParticleData, volume: FourierVolume, scan_set: ScanSet, search: Search
-) -> _Drawn:
-    """Return the heaviest rotations and shifts of a scan, all alike: their order is by number."""
+@dataclass(frozen=True)
+class _Piece:
+    """Posteriors of some particles, their phases, and whether each is about another pose.
+
+    That is another one than it had settled in; a particle that had not has no pose to compare.
+    """
+
+    rows: Any
+    found: Posterior
+    n_phases: Any
+    is_another: Any
+
+
+def _best_of(pieces: List[_Piece], n: int, margin: float) -> Tuple[Posterior, Any]:
+    """Return the posteriors of n particles, each the better of its pieces, and all its phases.
+
+    The first piece that has a particle counts, unless a later one is about another pose and its
+    log-likelihood is higher by the margin.
+    """
+    xp = namespace_of(pieces[0].rows)
+    found = pieces[0].found.spread_out(pieces[0].rows, n)
+    n_phases = xp.zeros(n, dtype=xp.int64)
+    for one in pieces:
+        n_phases[one.rows] += one.n_phases
+    for one in pieces[1:]:
+        higher = one.found.best_score > found.best_score[one.rows] + margin
+        is_better = ~found.usable[one.rows] | (one.is_another & higher)
+        found.put(one.rows[is_better], one.found[is_better])
+    return found, n_phases
+
+
+def _looked_for(
+    data: ParticleData, volume: FourierVolume, start: _Start, scan_set: ScanSet, search: Search
+) -> _Piece:
+    """Return the posteriors of particles over all rotations."""
+    xp = namespace_of(data.spectra)
+    found, steps = closed_in(
+        data, volume, start.before.defocus_factor, start.first, start.sizes, start.radii_px,
+        start.steps, search,
+    )  # fmt: skip
+    n_phases = xp.full(len(data), len(start.radii_px))
+    one_pose, near_best = _around_the_best(found, start.before, steps, scan_set)
+    apart = angle_between(found.best_rotation(), start.before.rotation.mean, scan_set.operators)
+    # One that is found where it was has been searched from there.
+    is_another = ~start.settled | (apart > _FAR * scan_set.step_deg)
+    rows = xp.flatnonzero(one_pose & is_another & found.is_starved)
+    if len(rows):
+        fresh, more = local_search(data[rows], volume, near_best[rows], search, to_rest=False)
+        found.put(rows, fresh)
+        n_phases[rows] += more
+    return _Piece(start.rows, found, n_phases, is_another)
+
+
+def _scanned_points(
+    data: ParticleData, volume: FourierVolume, scan_set: ScanSet, steps: Steps, search: Search
+) -> Drawn:
+    """Return points near the heaviest rotations and shifts of a scan, all alike."""
     xp = namespace_of(data.spectra)
     settings = search.filter
     coarse = data.within(data.band.lowest_px, scan_set.cutoff_px)
@@ -238,62 +262,12 @@ def _candidates(
     rows = rows[:, xp.arange(n_shifts) % n_heavy]
     # All that was kept is looked at once, whatever its mass.
     even = xp.where(kept >= 0, 0.0, -xp.inf)
-    return _Drawn(rotations, scan_set.shift_px[rows], even, xp.zeros(rows.shape))
-
-
-def _moved(
-    ids: Any, cloud: _Drawn, step_deg: float, step_px: float, phase: int, search: Search
-) -> Tuple[Any, Any]:
-    """Return points moved by random steps of a given scale about the axes of their own images."""
-    xp = namespace_of(cloud.rotations)
-    n_rotations, n_shifts = cloud.rotations.shape[1], cloud.shift_px.shape[1]
-    draws = search.normals(8 + phase, ids, 4 * n_rotations + 2 * n_shifts)
-    ratio = xp.full((len(ids), 3), ratio_of_scale(step_deg))
-    steps = draw_steps(ratio, draws[:, : 4 * n_rotations].reshape(-1, n_rotations, 4))
-    moves = step_px * draws[:, 4 * n_rotations :].reshape(-1, n_shifts, 2)
-    if search.filter.shift_std_px == 0.0:
-        moves = xp.zeros_like(moves)
-    return normalise(multiply(cloud.rotations, steps)), cloud.shift_px + moves
-
-
-def _thinned(found: Posterior, n_rotations: int, phase: int, ids: Any, search: Search) -> _Drawn:
-    """Return points drawn from a posterior."""
-    xp = namespace_of(found.rotations)
-    n_shifts = found.shift_px.shape[1]
-    turned, undone = _drawn_rows(
-        found.log_rotation_weight, _least(n_rotations), n_rotations, 16 + 2 * phase, ids, search
-    )
-    moved, undone_shift = _drawn_rows(
-        found.log_shift_weight, _least(n_shifts), n_shifts, 17 + 2 * phase, ids, search
-    )
-    return _Drawn(
-        xp.take_along_axis(found.rotations, turned[..., None], axis=1),
-        xp.take_along_axis(found.shift_px, moved[..., None], axis=1),
-        undone,
-        undone_shift,
-    )
-
-
-def _drawn_rows(
-    log_weights: Any, n_least: float, n_points: int, phase: int, ids: Any, search: Search
-) -> Tuple[Any, Any]:
-    """Return which points a systematic resampling takes, and what their weights must undo.
-
-    A point drawn in proportion to ``w^b`` stands for the share ``w^b`` already.
-    """
-    xp = namespace_of(log_weights)
-    powers, exponent = tempered(log_weights, n_least)
-    offsets = uniform(search.seed, search.iteration, phase, ids, 1)[:, 0]
-    rows = rows_of_counts(systematic_counts(powers, offsets, n_points), n_points)
-    return rows, -exponent[:, None] * xp.take_along_axis(log_weights, rows, axis=1)
-
-
-def _least(n_points: int) -> float:
-    return max(1.0, _LEAST_EFFECTIVE * n_points)
+    heaviest = Drawn(rotations, scan_set.shift_px[rows], even, xp.zeros(rows.shape))
+    return first_points(data.ids, heaviest, steps, search)
 
 
 def _around_the_best(
-    found: Posterior, before: Proposal, step_deg: float, scan_set: ScanSet
+    found: Posterior, before: Proposal, steps: Steps, scan_set: ScanSet
 ) -> Tuple[Any, Proposal]:
     """Return which particles have one pose, and centre and spread of the points near the best."""
     xp = namespace_of(found.rotations)
@@ -303,6 +277,8 @@ def _around_the_best(
     rotations = nearest_mates(found.rotations, best[:, None], scan_set.operators)
     spread = spread_of_points(rotations, near)
     shift, shift_std = found.shift_moments()
-    spread = RotationSpread(spread.mean, xp.maximum(spread.ratio, ratio_of_scale(step_deg)))
+    spread = RotationSpread(
+        spread.mean, xp.maximum(spread.ratio, ratio_of_scale(steps.rotation_deg))
+    )
     proposal = Proposal(spread, shift, shift_std, before.defocus_factor, before.defocus_std)
     return near.sum(axis=1) >= _ONE_POSE, proposal

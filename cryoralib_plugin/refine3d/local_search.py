@@ -88,7 +88,12 @@ def proposal_of(rotations: Any, shift_px: Any, defocus_factor: Any) -> Proposal:
 
 
 def local_search(
-    data: ParticleData, volume: FourierVolume, proposal: Proposal, search: Search
+    data: ParticleData,
+    volume: FourierVolume,
+    proposal: Proposal,
+    search: Search,
+    *,
+    to_rest: bool = True,
 ) -> Tuple[Posterior, Any]:
     """Return the posterior of the poses of n particles, and how many phases each one took.
 
@@ -104,6 +109,8 @@ def local_search(
     volume : spectrum of the map.
     proposal : where to begin.
     search : shared settings.
+    to_rest : whether particles go on while their spreads fall; else they end once enough points
+        count, and the next round goes on where they are.
     """
     xp = namespace_of(data.spectra)
     settings = search.filter
@@ -127,7 +134,7 @@ def local_search(
         falls = (spreads < settings.resting_factor * smallest[active]).any(axis=1)
         smallest[active] = xp.minimum(smallest[active], spreads)
         if phase + 1 >= settings.lowest_phases:
-            active = active[(falls | found.is_starved) & found.usable]
+            active = active[((falls & to_rest) | found.is_starved) & found.usable]
         if not len(active):
             break
     return result, n_phases

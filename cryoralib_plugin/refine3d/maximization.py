@@ -8,7 +8,7 @@ from typing import List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from cryoralib_plugin.fourier.fsc import MaskedFsc
+from cryoralib_plugin.fourier.fsc import MaskedFsc, fsc, last_shell_above
 from cryoralib_plugin.kernels.backproject import SliceSums
 
 from .class_differences import difference_filters, filtered_differences
@@ -26,7 +26,7 @@ from .half_maps import (
 )
 from .image_power import projected_information
 from .intensity import with_grey_scale
-from .masking import mask_of_stage
+from .masking import mask_of_map
 from .noise import updated_noise_power
 from .schedule import Step
 from .state import GLOBAL, Refine3DState, RoundMaps
@@ -164,14 +164,7 @@ def _maps_of_class(
         unfiltered = before.astype(np.float32)
     else:
         unfiltered = unfiltered_halves(first, second)
-    mask = mask_of_stage(
-        unfiltered.mean(axis=0),
-        config.mask,
-        stage=step.stage,
-        diameter_px=task.diameter_angst / task.pixel_size_angst,
-        pixel_size_angst=task.pixel_size_angst,
-        given=given_mask,
-    )
+    mask = _mask(task, unfiltered, step, given_mask)
     if empty:
         none = np.zeros(box // 2 + 1)
         left_out = np.stack([before] * len(parts[0]), axis=1) if len(parts[0]) > 1 else _NOTHING
@@ -192,10 +185,26 @@ def _maps_of_class(
         shift = -_displacement_px(task, merged, mask, before.mean(axis=0), step)
         filtered, merged, unfiltered = (moved(one, shift) for one in (filtered, merged, unfiltered))
         left_out = moved(left_out, shift) if left_out.size else left_out
+        mask = _mask(task, unfiltered, step, given_mask)
     if config.mask.flatten_solvent:
         filtered, left_out = filtered * mask, left_out * mask if left_out.size else left_out
     references = filtered.astype(np.float32)
     return ClassMaps(references, left_out, used, unfiltered, merged, mask, curves)
+
+
+def _mask(
+    task: Task, unfiltered: np.ndarray, step: Step, given: Optional[np.ndarray]
+) -> np.ndarray:
+    """Return the one mask of both half maps (2, N, N, N)."""
+    known_px = min(last_shell_above(fsc(*unfiltered), 0.143), step.reconstruct_px)
+    return mask_of_map(
+        unfiltered.mean(axis=0),
+        task.config.mask,
+        diameter_px=task.diameter_angst / task.pixel_size_angst,
+        pixel_size_angst=task.pixel_size_angst,
+        resolution_angst=task.box_size_px * task.pixel_size_angst / max(1, known_px),
+        given=given,
+    )
 
 
 def _left_out(

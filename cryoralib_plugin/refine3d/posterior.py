@@ -205,8 +205,11 @@ def weigh(points: Points, scores: Any) -> Posterior:
 def _log_sum(mass: Any, log_mass: Any, axes: Tuple[int, int]) -> Any:
     """Return ``ln sum exp(log_mass)`` over two axes, also where ``mass = exp(log_mass)`` is 0."""
     xp = namespace_of(mass)
-    total, largest = mass.sum(axis=axes), log_mass.max(axis=axes)
-    return xp.where(total > _SMALLEST_MASS, xp.log(xp.maximum(total, _SMALLEST_MASS)), largest)
+    total = mass.sum(axis=axes)
+    sums = xp.log(xp.maximum(total, _SMALLEST_MASS))
+    if bool((total > _SMALLEST_MASS).all()):
+        return sums
+    return xp.where(total > _SMALLEST_MASS, sums, log_mass.max(axis=axes))
 
 
 def _exponential(values: Any) -> Any:

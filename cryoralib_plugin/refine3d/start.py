@@ -26,7 +26,7 @@ from .image_power import (
     projected_power,
     summed_image_power,
 )
-from .masking import mask_of_stage
+from .masking import sphere_of_particle
 from .reconstruct_known import maps_of_poses
 from .state import GLOBAL, Refine3DState
 from .task import Task
@@ -180,14 +180,9 @@ def fitted_factors(task: Task, projected: np.ndarray, sums: ImagePower) -> np.nd
 def _flattened(task: Task, volume: np.ndarray, mask: Optional[np.ndarray]) -> np.ndarray:
     config = task.config
     if config.mask.flatten_solvent:
-        volume = volume * mask_of_stage(
-            volume,
-            config.mask,
-            stage=GLOBAL,
-            diameter_px=task.diameter_angst / task.pixel_size_angst,
-            pixel_size_angst=task.pixel_size_angst,
-            given=mask,
-        )
+        diameter_px = task.diameter_angst / task.pixel_size_angst
+        sphere = sphere_of_particle(config.mask, task.box_size_px, diameter_px)
+        volume = volume * (sphere if mask is None else mask)
     return volume.astype(np.float32)
 
 

@@ -39,7 +39,7 @@ def test_what_both_programs_ask_is_asked_in_the_same_words():
     [
         ({"symmetry": "D2h"}, "contains mirrors"),
         ({"map_mask": "given"}, "mask_file is empty"),
-        ({"mask_file": "mask.mrc"}, "map_mask is 'sphere': set it to 'given'"),
+        ({"mask_file": "mask.mrc"}, "map_mask is 'automatic': set it to 'given'"),
     ],
 )
 def test_what_does_not_go_together_is_said(flat, message):

@@ -62,7 +62,7 @@ def test_point_groups_are_accepted(name):
             "needs local_search or defocus_search",
         ),
         ({"map_mask": "given"}, "mask_file is empty"),
-        ({"mask_file": "mask.mrc"}, "map_mask is 'sphere': set it to 'given'"),
+        ({"mask_file": "mask.mrc"}, "map_mask is 'automatic': set it to 'given'"),
         ({"initial_resolution_angst": 300.0}, "300 A\\) must be finer than .*200 A"),
         ({"highest_resolution_angst": 80.0}, "80 A\\) must not be coarser than .*60 A"),
         ({"global_resolution_angst": 70.0}, "70 A\\) must not be coarser than .*60 A"),

@@ -11,6 +11,7 @@ from cryoralib_plugin.geometry.acg import (
     draw_steps,
     fit_covariance,
     gaussian_std_deg,
+    log_mixture_density,
     ratio_of_scale,
     spread_of,
 )
@@ -46,6 +47,19 @@ def test_a_cloud_is_found_again(cloud):
     np.testing.assert_allclose(found.ratio, RATIO, rtol=0.03)
     # The estimate's standard deviation: 2 sqrt(1.5 k / (1 - k)^2 / n) about each axis.
     assert angle_between(found.mean, quaternion(1)) < 3 * 0.28
+
+
+def test_a_mixture_is_the_mean_of_its_densities():
+    points = normalise(np.random.default_rng(5).normal(size=(30, 4)))
+    centres = np.stack([quaternion(1), quaternion(2), -quaternion(3)])
+    each = []
+    for centre in centres:
+        # S = 1 along the centre and k across it.
+        covariance = 0.05 * np.eye(4) + 0.95 * np.outer(centre, centre)
+        each.append(np.exp(log_density(points, covariance)))
+    expected = np.log(np.mean(each, axis=0))
+    found = log_mixture_density(points, centres, 0.05)
+    np.testing.assert_allclose(found - found[0], expected - expected[0], atol=1e-12)
 
 
 def test_the_mean_of_many_rotations_is_found_to_a_tenth_of_a_degree():

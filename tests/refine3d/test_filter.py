@@ -11,10 +11,16 @@ import pytest
 from cryoralib_plugin.contract.particle_filter import ParticleFilter
 from cryoralib_plugin.fourier.band import FourierBand
 from cryoralib_plugin.fourier.volume import fourier_volume
-from cryoralib_plugin.geometry.acg import RotationSpread, gaussian_std_deg, ratio_of_scale
+from cryoralib_plugin.geometry.acg import (
+    RotationSpread,
+    draw_steps,
+    gaussian_std_deg,
+    ratio_of_scale,
+)
 from cryoralib_plugin.geometry.rotations import (
     angle_between,
     conjugate,
+    from_axis_angle,
     multiply,
     normalise,
     to_matrices,
@@ -22,6 +28,7 @@ from cryoralib_plugin.geometry.rotations import (
 )
 from cryoralib_plugin.geometry.symmetry import symmetry_operators
 from cryoralib_plugin.optics.ctf import CtfParameters
+from cryoralib_plugin.refine3d.closing_in import Steps, remembered_points
 from cryoralib_plugin.refine3d.global_search import global_search, make_scan_set
 from cryoralib_plugin.refine3d.local_search import Proposal, Search, local_search
 from cryoralib_plugin.refine3d.particle_data import particle_data
@@ -53,6 +60,14 @@ def around(rotations, shifts, angle_deg, shift_px):
     ratio = np.full((n, 3), ratio_of_scale(angle_deg))
     spread = RotationSpread(rotations, ratio)
     return Proposal(spread, shifts, np.full((n, 2), shift_px), np.ones(n), np.zeros(n))
+
+
+def points(start, n_rotations=125, n_shifts=25):
+    """Return rotations and shifts drawn from a proposal, as particles remember them."""
+    rng = np.random.default_rng(4)
+    steps = draw_steps(start.rotation.ratio, rng.normal(size=(N, n_rotations, 4)))
+    moves = start.shift_std_px[:, None] * rng.normal(size=(N, n_shifts, 2))
+    return multiply(start.rotation.mean[:, None], steps), start.shift_px[:, None] + moves
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +109,8 @@ def test_a_scan_finds_poses_from_nothing(case):
     data, volume, rotations, _ = case
     scan = scan_set()
     nowhere = around(np.tile([1.0, 0, 0, 0], (N, 1)), np.zeros((N, 2)), 10.0, 1.0)
-    found, _ = global_search(data, volume, nowhere, np.zeros(N, bool), scan, SEARCH)
+    unknown = np.zeros(N, bool)
+    found, _ = global_search(data, volume, nowhere, points(nowhere), unknown, scan, SEARCH)
     error = angle_between(found.best_rotation(), rotations)
     assert (error < 10.0).mean() >= 0.95
 
@@ -102,12 +118,51 @@ def test_a_scan_finds_poses_from_nothing(case):
 def test_a_scan_never_loses_a_good_pose(case, near_truth):
     data, volume, rotations, shifts = case
     start = around(rotations, shifts, 2.0, 0.3)
-    found, _ = global_search(data, volume, start, np.ones(N, bool), scan_set(), SEARCH)
+    known = np.ones(N, bool)
+    found, _ = global_search(data, volume, start, points(start), known, scan_set(), SEARCH)
     # What replaces the right pose must explain the image better, by the margin.
     left = angle_between(found.best_rotation(), rotations) > 15.0
     margin = SEARCH.filter.keep_pose_margin - 0.5
     assert (found.best_score[left] > near_truth[0].best_score[left] + margin).all()
     assert left.mean() <= 0.03
+
+
+def test_between_scans_a_particle_keeps_two_poses_and_their_weights(case):
+    data, volume, rotations, shifts = case
+    # Half of what it remembers is a pose 90 degrees away: wide, so that it is not settled.
+    start = around(rotations, shifts, 4.0, 0.5)
+    right, shift = points(start)
+    wrong = multiply(from_axis_angle(np.array([0.0, 1.0, 0.0]), 90.0), right)
+    both = np.where((np.arange(125) % 2 == 0)[:, None], right, wrong)
+    wide = around(rotations, shifts, 60.0, 0.5)
+    off_turn = np.flatnonzero((data.ids + SEARCH.iteration) % 2 == 1)
+    known = np.ones(len(off_turn), bool)
+    found, n_phases = global_search(
+        data[off_turn], volume, wide[off_turn], (both[off_turn], shift[off_turn]), known,
+        scan_set(), SEARCH,
+    )  # fmt: skip
+    assert (angle_between(found.best_rotation(), rotations[off_turn]) < 10.0).mean() >= 0.95
+    # No scan was made for them: two phases, and more only where too few points count.
+    assert np.median(n_phases) == 2
+
+
+def test_remembered_points_weigh_what_their_density_undoes():
+    # Uneven numbers about two poses must not make the crowded one more likely.
+    turn = from_axis_angle(np.array([1.0, 0.0, 0.0]), 90.0)
+    pair = np.stack([np.array([1.0, 0.0, 0.0, 0.0]), turn])
+    crowded = np.repeat(pair, (100, 25), axis=0)[None].repeat(40, axis=0)
+    drawn = remembered_points(
+        np.arange(40), crowded, np.zeros((40, 25, 2)), Steps(2.0, 0.5), SEARCH
+    )
+    mass = np.exp(drawn.log_rotation)
+    near = [angle_between(drawn.rotations, pose) < 3.0 for pose in pair]
+    assert near[0].sum() == pytest.approx(4 * near[1].sum(), rel=0.1)
+    first, second = ((mass * one).sum() for one in near)
+    assert first == pytest.approx(second, rel=0.1)
+    # Shifts: the sum of weights is the area that is covered, the same wherever they lie.
+    weight = np.exp(drawn.log_shift)
+    density = np.exp(-0.5 * (drawn.shift_px**2).sum(axis=-1) / 0.5**2)
+    np.testing.assert_allclose(weight * density, 1.0)
 
 
 def test_particles_do_not_depend_on_their_company(case):

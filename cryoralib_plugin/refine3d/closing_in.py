@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Points all over the rotations that close in on the peaks of the likelihood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Sequence, Tuple
+
+from cryoralib_plugin.arrays import namespace_of
+from cryoralib_plugin.fourier.volume import FourierVolume
+from cryoralib_plugin.geometry.acg import draw_steps, log_mixture_density, ratio_of_scale
+from cryoralib_plugin.geometry.rotations import multiply, normalise
+from cryoralib_plugin.kernels.random import uniform
+
+from .local_search import Search, scored, shift_prior
+from .particle_data import ParticleData
+from .posterior import Points, Posterior
+from .resample import rows_of_counts, systematic_counts, tempered
+
+_LEAST_EFFECTIVE = 0.2
+"""Share of the points that must count while they close in."""
+
+_FIRST_STREAM, _OWN_STREAM, _THINNING_STREAM = 8, 14, 16
+"""Numbers of the random streams: moves of points, of remembered ones, and draws from them."""
+
+_COPIES = 2
+"""Points tried for each one that a particle remembers."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Points drawn from weighted ones, and the logarithms of what their weights must undo.
+
+    Attributes
+    ----------
+    rotations, shift_px : (n, n_rotations, 4) and (n, n_shifts, 2) float64.
+    log_rotation, log_shift : float64, without the last axis of the points.
+    """
+
+    rotations: Any
+    shift_px: Any
+    log_rotation: Any
+    log_shift: Any
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How far points are moved at random: degrees about each axis, and pixels."""
+
+    rotation_deg: float
+    shift_px: float
+
+    def halved(self) -> Steps:
+        """Return steps half as long."""
+        return Steps(0.5 * self.rotation_deg, 0.5 * self.shift_px)
+
+
+def closed_in(
+    data: ParticleData,
+    volume: FourierVolume,
+    defocus_factor: Any,
+    first: Drawn,
+    sizes: Sequence[int],
+    radii_px: Sequence[int],
+    steps: Steps,
+    search: Search,
+) -> Tuple[Posterior, Steps]:
+    """Return posteriors on fewer and fewer points that close in on the peaks, and their last step.
+
+    Each phase weighs its points, draws as many as the next one has with weights tempered so that
+    many count, and moves them by steps half as long, while the cut-off grows. What tempering
+    changed is undone by the weights.
+
+    Parameters
+    ----------
+    data : n particles in the band of the round.
+    volume : spectrum of the map.
+    defocus_factor : (n,) float64.
+    first : points of the first phase.
+    sizes : number of rotations in each later phase.
+    radii_px : exclusive cut-off of every phase.
+    steps : with which the first points were moved.
+    search : shared settings.
+    """
+    xp = namespace_of(data.spectra)
+    cloud = first
+    for phase, radius in enumerate(radii_px):
+        points = Points(
+            cloud.rotations,
+            cloud.shift_px,
+            defocus_factor[:, None],
+            cloud.log_rotation,
+            cloud.log_shift + shift_prior(cloud.shift_px, search.filter.shift_std_px),
+            xp.zeros((len(data), 1)),
+        )
+        found = scored(data.within(data.band.lowest_px, int(radius)), volume, points)
+        if phase < len(sizes):
+            steps = steps.halved()
+            cloud = _thinned(found, sizes[phase], phase, data.ids, search)
+            cloud = moved(data.ids, cloud, steps, _FIRST_STREAM + 1 + phase, search)
+    return found, steps
+
+
+def first_points(ids: Any, cloud: Drawn, steps: Steps, search: Search) -> Drawn:
+    """Return the points of a first phase: those of a scan, moved off its grid."""
+    return moved(ids, cloud, steps, _FIRST_STREAM, search)
+
+
+def remembered_points(
+    ids: Any, rotations: Any, shift_px: Any, steps: Steps, search: Search
+) -> Drawn:
+    """Return the points of a first phase near those that particles remember.
+
+    They are drawn from an even mixture of kernels about the remembered ones, whose density their
+    weights undo: where a particle remembers many points, more are tried, but none counts more.
+
+    Parameters
+    ----------
+    rotations : (n, n_points, 4), equally likely.
+    shift_px : (n, n_shifts, 2).
+    """
+    xp = namespace_of(rotations)
+    rotations, shift_px = rotations.astype(xp.float64), shift_px.astype(xp.float64)
+    each = xp.repeat(rotations, _COPIES, axis=1)
+    cloud = Drawn(each, shift_px, xp.zeros(each.shape[:2]), xp.zeros(shift_px.shape[:2]))
+    near = moved(ids, cloud, steps, _OWN_STREAM, search)
+    log_rotation = -log_mixture_density(
+        near.rotations, rotations, ratio_of_scale(steps.rotation_deg)
+    )
+    apart = ((near.shift_px[:, :, None] - shift_px[:, None]) ** 2).sum(axis=-1)
+    log_shift = -xp.log(xp.exp(-0.5 * apart / steps.shift_px**2).mean(axis=-1))
+    return Drawn(near.rotations, near.shift_px, log_rotation, log_shift)
+
+
+def moved(ids: Any, cloud: Drawn, steps: Steps, stream: int, search: Search) -> Drawn:
+    """Return points moved by random steps of a given scale about the axes of their own images."""
+    xp = namespace_of(cloud.rotations)
+    n_rotations, n_shifts = cloud.rotations.shape[1], cloud.shift_px.shape[1]
+    draws = search.normals(stream, ids, 4 * n_rotations + 2 * n_shifts)
+    ratio = xp.full((len(ids), 3), ratio_of_scale(steps.rotation_deg))
+    turns = draw_steps(ratio, draws[:, : 4 * n_rotations].reshape(-1, n_rotations, 4))
+    moves = steps.shift_px * draws[:, 4 * n_rotations :].reshape(-1, n_shifts, 2)
+    if search.filter.shift_std_px == 0.0:
+        moves = xp.zeros_like(moves)
+    return Drawn(
+        normalise(multiply(cloud.rotations, turns)), cloud.shift_px + moves,
+        cloud.log_rotation, cloud.log_shift,
+    )  # fmt: skip
+
+
+def _thinned(found: Posterior, n_rotations: int, phase: int, ids: Any, search: Search) -> Drawn:
+    """Return points drawn from a posterior."""
+    xp = namespace_of(found.rotations)
+    n_shifts = found.shift_px.shape[1]
+    stream = _THINNING_STREAM + 2 * phase
+    turned, undone = _drawn_rows(found.log_rotation_weight, n_rotations, stream, ids, search)
+    shifted, undone_shift = _drawn_rows(found.log_shift_weight, n_shifts, stream + 1, ids, search)
+    return Drawn(
+        xp.take_along_axis(found.rotations, turned[..., None], axis=1),
+        xp.take_along_axis(found.shift_px, shifted[..., None], axis=1),
+        undone,
+        undone_shift,
+    )
+
+
+def _drawn_rows(
+    log_weights: Any, n_points: int, stream: int, ids: Any, search: Search
+) -> Tuple[Any, Any]:
+    """Return which points a systematic resampling takes, and what their weights must undo.
+
+    A point drawn in proportion to ``w^b`` stands for the share ``w^b`` already.
+    """
+    xp = namespace_of(log_weights)
+    powers, exponent = tempered(log_weights, max(1.0, _LEAST_EFFECTIVE * n_points))
+    offsets = uniform(search.seed, search.iteration, stream, ids, 1)[:, 0]
+    rows = rows_of_counts(systematic_counts(powers, offsets, n_points), n_points)
+    return rows, -exponent[:, None] * xp.take_along_axis(log_weights, rows, axis=1)
