@@ -238,6 +238,18 @@ class Refine3DConfig:
         found += mask_problems(self.mask.map_mask, self.files.mask_file)
         return found + self._resolution_problems() + self._filter_problems()
 
+    def cautions(self) -> List[str]:
+        """Sentences on parameters that are allowed but weaken what a run can prove."""
+        start = self.reference.initial_resolution_angst
+        joined = self.reconstruction.join_halves_angst
+        if start >= joined > 0.0:
+            return []
+        shared = f"what is coarser than {joined:g} A" if joined else "nothing"
+        return [
+            f"both halves begin with one map to {start:g} A, but share only {shared} later: noise "
+            "can keep them alike in between. Begin no finer than join_halves_angst to prove more"
+        ]
+
     def _resolution_problems(self) -> List[str]:
         """Sentences on limits of resolution in the wrong order."""
         reference, stages = self.reference, self.stages

@@ -30,6 +30,9 @@ GRADE_RANGE = (0.1, 3.0)
 _LEAST_PROBABILITY = 1e-3
 """Classes less likely than this for a particle do not receive it."""
 
+_ONE_POSE_DEG = 8.0
+"""Standard deviation about an axis below which a few views stand for a posterior."""
+
 _VIEW_STREAM = 210
 
 
@@ -42,6 +45,7 @@ class Insertion:
     sums : changed in place.
     device : where the particles are.
     n_views : at how many rotations a particle enters a map: its posterior, drawn systematically.
+    n_views_of_one : the same for a particle that has one pose.
     symmetry : (order, 3, 3) float64 on the host.
     cutoff_px : radius of the comparison, for the scores.
     mean_score : (2,) float64, score of a particle of weight 1, by half; NaN: all weigh the same.
@@ -50,6 +54,7 @@ class Insertion:
     sums: RoundSums
     device: Device
     n_views: int
+    n_views_of_one: int
     symmetry: np.ndarray
     cutoff_px: int
     mean_score: np.ndarray
@@ -108,9 +113,11 @@ def accumulate(
         if not len(rows):
             continue
         some, chosen = data[rows], posterior[rows]
-        counts = systematic_counts(chosen.rotation_weight, offsets[rows], insertion.n_views)
+        is_one = found.spreads[k][1][rows].max(axis=1) < _ONE_POSE_DEG
+        n_views = xp.where(is_one, insertion.n_views_of_one, insertion.n_views)
+        counts = systematic_counts(chosen.rotation_weight, offsets[rows], n_views)
         image, point = xp.nonzero(counts)
-        share = counts[image, point] / insertion.n_views * probability[rows][image]
+        share = counts[image, point] / n_views[image] * probability[rows][image]
         spectra, power = _mean_spectra(some, chosen)
         backproject(
             insertion.sums.parts[k][members.half][members.part],

@@ -59,6 +59,8 @@ def check_refinement(config: Any, table: ParticleTable, catalogue: StackCatalogu
     if config.reference.start_from_poses:
         checks.append(lambda: check_poses(table, searches_rest=True))
     raise_together(*checks)
+    for sentence in config.cautions():
+        logger.warning("%s", sentence)
 
 
 def check_reconstruction(config: Any, table: ParticleTable, catalogue: StackCatalogue) -> None:

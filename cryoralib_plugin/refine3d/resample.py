@@ -38,7 +38,7 @@ def n_effective(weights: Any) -> Any:
     return 1.0 / (weights**2).sum(axis=-1)
 
 
-def systematic_counts(weights: Any, offsets: Any, n_points: int) -> Any:
+def systematic_counts(weights: Any, offsets: Any, n_points: Any) -> Any:
     """Return how often each point is drawn, (..., n) int64, n_points in all.
 
     Systematic resampling (Carpenter et al., IEE Proc. Radar Sonar Navig. 146, 2 (1999)): the marks
@@ -49,23 +49,26 @@ def systematic_counts(weights: Any, offsets: Any, n_points: int) -> Any:
     ----------
     weights : (..., n) float, not negative; they add up to 1.
     offsets : (...) float, u, uniform draws from the open interval (0, 1).
-    n_points : number of draws.
+    n_points : number of draws, one for all clouds or (...) int64.
 
     Raises
     ------
     ValueError
         If n_points is not positive, or weights do not add up to 1.
     """
-    if n_points < 1:
-        raise ValueError(f"at least 1 support point must be drawn, but {n_points} are asked for")
     xp = namespace_of(weights)
+    n_points = xp.asarray(n_points)[..., None]
+    if bool((n_points < 1).any()):
+        raise ValueError(
+            f"at least 1 support point must be drawn, but {int(n_points.min())} are asked for"
+        )
     upto = xp.cumsum(weights.astype(xp.float64), axis=-1)
     if not bool((xp.abs(upto[..., -1] - 1.0) < 1e-6).all()):
         raise ValueError("weights of support points must be finite and add up to 1, but do not")
     marks = xp.ceil(n_points * upto - xp.asarray(offsets)[..., None]).astype(xp.int64)
     # Rounding of the sum must not lose the last mark.
     marks = xp.clip(marks, 0, n_points)
-    marks[..., -1] = n_points
+    marks[..., -1] = n_points[..., 0]
     counts = marks.copy()
     counts[..., 1:] -= marks[..., :-1]
     return counts

@@ -59,7 +59,10 @@ def compare_and_sum(
     insertion = Insertion(
         sums,
         task.device,
-        max(FEWEST_VIEWS, _VIEWS[step.stage] // len(task.operators)),
+        *(
+            max(FEWEST_VIEWS, views // len(task.operators))
+            for views in (_VIEWS[step.stage], LOCAL_VIEWS)
+        ),
         to_matrices(task.operators),
         step.cutoff_px,
         state.mean_score if config.filter.grading else np.full(2, np.nan),

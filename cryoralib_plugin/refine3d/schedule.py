@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -202,7 +202,7 @@ def _at_rest(stages: Stages, limit: Limits, passed: Tuple[Passed, ...], cutoff: 
         if one.stage != last.stage:
             break
         rounds.insert(0, one)
-    before = [one.resolution_px for one in passed[: len(passed) - len(rounds)]]
+    before = passed[: len(passed) - len(rounds)]
     if last.stage == GLOBAL and (
         _restless(last) <= _FEW_PERMILLE and last.cutoff_px >= limit.settled_px
     ):
@@ -217,8 +217,9 @@ def _at_rest(stages: Stages, limit: Limits, passed: Tuple[Passed, ...], cutoff: 
     return _rounds_without_gain(rounds, before) >= stages.patience_rounds
 
 
-def _rounds_without_gain(rounds: List[Passed], earlier_resolutions: List[int]) -> int:
-    best, cutoff, count = max(earlier_resolutions, default=0), 0, 0
+def _rounds_without_gain(rounds: List[Passed], before: Sequence[Passed]) -> int:
+    best = max((one.resolution_px for one in before), default=0)
+    cutoff, count = max((one.cutoff_px for one in before), default=0), 0
     fewest = 1000
     for one in rounds:
         # They come to rest: fewer particles change than in any round before.

@@ -75,7 +75,7 @@ def reconstruction_problems(protocol: Any, config: Any) -> List[str]:
 
 def refinement_warnings(protocol: Any, config: Any) -> List[str]:
     """Sentences on what the user should know before a refinement is started."""
-    found = common_warnings(protocol)
+    found = [*common_warnings(protocol), *config.cautions()]
     sizes = protocol.sizes()
     if sizes is None:
         return found

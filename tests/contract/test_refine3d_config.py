@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Parameters of the 3D program: explained, bounded, and refused in words where they clash."""
 
+import re
+
 import pytest
 
 from cryoralib_plugin.contract._codec import from_flat, from_json, to_json
@@ -82,3 +84,18 @@ def test_a_run_from_given_poses_is_valid():
     validate(config(start_from_poses=True, global_search=False))
     validate(config(start_from_poses=True, global_search=False, highest_phases=5))
     validate(config(map_mask="given", mask_file="mask.mrc"))
+
+
+@pytest.mark.parametrize(
+    ("flat", "message"),
+    [
+        ({}, None),
+        ({"initial_resolution_angst": 40.0}, None),
+        ({"initial_resolution_angst": 20.0}, "one map to 20 A, but share only .* than 40 A later"),
+        ({"join_halves_angst": 0.0}, "one map to 60 A, but share only nothing later"),
+    ],
+)
+def test_halves_that_begin_with_more_than_they_share_are_spoken_of(flat, message):
+    said = config(**flat).cautions()
+    assert len(said) == (message is not None)
+    assert message is None or re.search(message, said[0])
