@@ -165,11 +165,12 @@ def pure_noise(folder: Path, given: Any, verdicts: Verdicts) -> None:
     table = case_truth()
     noise = np.random.default_rng(2).normal(scale=1.0, size=(800, BOX, BOX)).astype(np.float32)
     joined = 2 * BOX * PIXEL / CUTOFF_PX
-    # A start that is finer would be shared beyond the joined shells.
+    # A start that is finer would be shared beyond the joined shells, and so is an outline, which
+    # both halves of the noise draw together: `--set map_mask=automatic` shows how much.
     run = _true_map_run(
         folder, given, write_set(folder, noise, table), 3, local_search=True,
         join_halves_angst=joined, initial_resolution_angst=joined, highest_resolution_angst=0,
-        global_resolution_angst=15,
+        global_resolution_angst=15, map_mask="sphere",
     )  # fmt: skip
     curve = pd.read_csv(run.paths.fsc_csv(run.last))["fsc_corrected"].to_numpy()
     first = int(BOX * PIXEL / joined) + 1

@@ -47,7 +47,7 @@ class Insertion:
     n_views : at how many rotations a particle enters a map: its posterior, drawn systematically.
     n_views_of_one : the same for a particle that has one pose.
     symmetry : (order, 3, 3) float64 on the host.
-    cutoff_px : radius of the comparison, for the scores.
+    lowest_px, cutoff_px : band of the comparison, for the scores.
     mean_score : (2,) float64, score of a particle of weight 1, by half; NaN: all weigh the same.
     """
 
@@ -56,6 +56,7 @@ class Insertion:
     n_views: int
     n_views_of_one: int
     symmetry: np.ndarray
+    lowest_px: int
     cutoff_px: int
     mean_score: np.ndarray
 
@@ -174,7 +175,9 @@ def _outcome(
         # and complex products round differently so: bits would depend on the size of the batch.
         expected[rows] = slices * phases
     expected = expected * data.ctf(factor[:, None])[:, 0]
-    amplitude = _add_noise(data, expected, usable, members, insertion)
+    power = _add_noise(data, expected, usable, members, insertion)
+    # The likelihood of the best point is a P - P / 2: the mean of an uncertain pose says less.
+    amplitude = xp.where(power > 0.0, score / xp.where(power > 0.0, power, 1.0) + 0.5, 0.0) * usable
     angular_std = xp.sqrt((angular**2).mean(axis=1))
     grade = xp.ones(n)
     mean_score = float(insertion.mean_score[members.half])
@@ -201,9 +204,9 @@ def _outcome(
 def _add_noise(
     data: ParticleData, expected: Any, usable: Any, members: Members, insertion: Insertion
 ) -> Any:
-    """Add residual powers to the noise sums; return the amplitudes of the particles, (n,)."""
+    """Add residual powers to the noise sums; return the powers of the projections, (n,)."""
     xp, to_host = namespace_of(data.spectra), insertion.device.to_host
-    inside = xp.asarray(_inside(data.band, insertion.cutoff_px))
+    inside = xp.asarray(_inside(data.band, insertion))
     cross = (expected.real * data.spectra.real + expected.imag * data.spectra.imag) * inside
     power = (expected.real**2 + expected.imag**2) * inside
     cross, power = cross.sum(axis=1, dtype=xp.float64), power.sum(axis=1, dtype=xp.float64)
@@ -220,7 +223,7 @@ def _add_noise(
     counts = np.bincount(data.band.shell, minlength=means.shape[1])[1:]
     left_over = (means[:, 1:] * counts).sum(axis=1) / counts.sum()
     insertion.sums.residual[members.row[keep]] = _in_units(left_over)
-    return cross / xp.where(power > 0.0, power, 1.0)
+    return power
 
 
 def _shell_means(residual: np.ndarray, band: FourierBand, noise: NoiseSums) -> np.ndarray:
@@ -239,6 +242,7 @@ def _in_units(values: np.ndarray) -> np.ndarray:
     return np.rint(values / POWER_UNIT).astype(np.int64)
 
 
-def _inside(band: FourierBand, cutoff_px: int) -> np.ndarray:
+def _inside(band: FourierBand, insertion: Insertion) -> np.ndarray:
     squared = band.kx.astype(np.int64) ** 2 + band.ky.astype(np.int64) ** 2
-    return ((squared < cutoff_px**2) & (squared > 0)).astype(np.float32)
+    is_compared = (squared >= insertion.lowest_px**2) & (squared < insertion.cutoff_px**2)
+    return is_compared.astype(np.float32)

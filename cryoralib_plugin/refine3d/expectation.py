@@ -42,7 +42,7 @@ class Outcome:
     shift_std_px, defocus_std : (n,) float64.
     score : (n,) float64
         Amplitude of the best projection in the image, relative to the map: about 1 for a
-        particle, near 0 for noise.
+        particle; that of noise falls with the detail compared.
     weight : (n,) float64, what the particle counts in the map.
     log_likelihood : (n,) float64, of the best support point, relative to an image of noise alone.
     n_phases : (n,) int64.

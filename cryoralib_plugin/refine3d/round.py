@@ -64,6 +64,7 @@ def compare_and_sum(
             for views in (_VIEWS[step.stage], LOCAL_VIEWS)
         ),
         to_matrices(task.operators),
+        task.limits.lowest_px,
         step.cutoff_px,
         state.mean_score if config.filter.grading else np.full(2, np.nan),
     )
