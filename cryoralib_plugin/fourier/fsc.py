@@ -124,8 +124,8 @@ def masked_fsc(first: Any, second: Any, mask: Any, noise: Tuple[Any, Any]) -> Ma
 
     With r the curve of maps whose phases are random beyond the last shell of 0.8 or more,
     ``(masked - r) / (1 - r)`` after it (Chen et al., Ultramicroscopy 135, 24 (2013)), and the
-    masked curve before. In the first two of these shells r holds what the mask carries over from phases
-    that were kept, so the correlation without a mask is the least.
+    masked curve before. In the first two of these shells r holds what the mask carries over from
+    phases that were kept, so the correlation without a mask is the least.
 
     Parameters
     ----------
