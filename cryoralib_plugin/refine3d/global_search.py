@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, List, Tuple
+from typing import Any, List, Sequence, Tuple
 
 import numpy as np
 
@@ -153,15 +153,16 @@ def global_search(
     if len(rows):
         first = _scanned_points(data[rows], volume, scan_set, steps, search)
         sizes = (max(first.rotations.shape[1] // 2, n_local), n_local)
-        radii = np.rint(np.geomspace(scan_set.cutoff_px, last_px, len(sizes) + 2)[1:])
-        start = _Start(rows, before[rows], settled[rows], first, sizes, radii.astype(int), steps)
+        radii = np.geomspace(scan_set.cutoff_px, last_px, len(sizes) + 2)[1:]
+        radii_px = [int(radius) for radius in np.rint(radii)]
+        start = _Start(rows, before[rows], settled[rows], first, sizes, radii_px, steps)
         pieces.append(_looked_for(data[rows], volume, start, scan_set, search))
     rows = xp.flatnonzero(known & ~settled & ~is_due)
     if len(rows):
         steps = steps.halved()
         first = remembered_points(data[rows].ids, cloud[0][rows], cloud[1][rows], steps, search)
-        radii = np.array([last_px, last_px])
-        start = _Start(rows, before[rows], settled[rows], first, (n_local,), radii, steps)
+        radii_px = [last_px, last_px]
+        start = _Start(rows, before[rows], settled[rows], first, (n_local,), radii_px, steps)
         pieces.append(_looked_for(data[rows], volume, start, scan_set, search))
     return _best_of(pieces, len(data), search.filter.keep_pose_margin)
 
@@ -175,7 +176,7 @@ class _Start:
     settled: Any
     first: Drawn
     sizes: Tuple[int, ...]
-    radii_px: np.ndarray
+    radii_px: Sequence[int]
     steps: Steps
 
 

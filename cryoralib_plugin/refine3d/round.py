@@ -59,10 +59,8 @@ def compare_and_sum(
     insertion = Insertion(
         sums,
         task.device,
-        *(
-            max(FEWEST_VIEWS, views // len(task.operators))
-            for views in (_VIEWS[step.stage], LOCAL_VIEWS)
-        ),
+        max(FEWEST_VIEWS, _VIEWS[step.stage] // len(task.operators)),
+        max(FEWEST_VIEWS, LOCAL_VIEWS // len(task.operators)),
         to_matrices(task.operators),
         task.limits.lowest_px,
         step.cutoff_px,
