@@ -123,9 +123,8 @@ def masked_fsc(first: Any, second: Any, mask: Any, noise: Tuple[Any, Any]) -> Ma
     """Return the correlation of half maps inside a mask, freed of what the mask itself adds.
 
     With r the curve of maps whose phases are random beyond the last shell of 0.8 or more,
-    ``(masked - r) / (1 - r)`` after it (Chen et al., Ultramicroscopy 135, 24 (2013)), and the
-    masked curve before. In the first two of these shells r holds what the mask carries over from
-    phases that were kept, so the correlation without a mask is the least.
+    ``(masked - r) / (1 - r)`` from two shells after it on, and the masked curve before (Chen et
+    al., Ultramicroscopy 135, 24 (2013)).
 
     Parameters
     ----------
@@ -142,11 +141,8 @@ def masked_fsc(first: Any, second: Any, mask: Any, noise: Tuple[Any, Any]) -> Ma
     )
     xp = namespace_of(masked)
     gap = xp.maximum(1.0 - randomised, 1e-6)
-    shells, freed = xp.arange(len(masked)), (masked - randomised) / gap
-    # Next to phases that were kept the mask brings correlation with it.
-    near = xp.maximum(unmasked, xp.minimum(freed, masked))
-    corrected = xp.where(shells < first_random + _MARGIN, near, freed)
-    corrected = xp.where(shells < first_random, masked, corrected)
+    changed = xp.arange(len(masked)) >= first_random + _MARGIN
+    corrected = xp.where(changed, (masked - randomised) / gap, masked)
     return MaskedFsc(unmasked, masked, randomised, corrected, first_random)
 
 
