@@ -62,7 +62,7 @@ side, since many rotations are kept; what finer shells say of them weighs more."
 LOCAL_PHASES = 4
 """Phases of a particle in a local search, about."""
 
-CLOSING_PHASES = 13
+CLOSING_PHASES = 7
 """What closing in after a scan takes, in phases of a local search: its points are many."""
 
 LOCAL_VIEWS, GLOBAL_VIEWS, FEWEST_VIEWS = 24, 125, 4

@@ -97,13 +97,13 @@ def closed_in(
         if phase < len(sizes):
             steps = steps.halved()
             cloud = _thinned(found, sizes[phase], phase, data.ids, search)
-            cloud = moved(data.ids, cloud, steps, _FIRST_STREAM + 1 + phase, search)
+            cloud = _moved(data.ids, cloud, steps, _FIRST_STREAM + 1 + phase, search)
     return found, steps
 
 
 def first_points(ids: Any, cloud: Drawn, steps: Steps, search: Search) -> Drawn:
     """Return the points of a first phase: those of a scan, moved off its grid."""
-    return moved(ids, cloud, steps, _FIRST_STREAM, search)
+    return _moved(ids, cloud, steps, _FIRST_STREAM, search)
 
 
 def remembered_points(
@@ -123,7 +123,7 @@ def remembered_points(
     rotations, shift_px = rotations.astype(xp.float64), shift_px.astype(xp.float64)
     each = xp.repeat(rotations, _COPIES, axis=1)
     cloud = Drawn(each, shift_px, xp.zeros(each.shape[:2]), xp.zeros(shift_px.shape[:2]))
-    near = moved(ids, cloud, steps, _OWN_STREAM, search)
+    near = _moved(ids, cloud, steps, _OWN_STREAM, search)
     log_rotation = -log_mixture_density(
         near.rotations, rotations, ratio_of_scale(steps.rotation_deg)
     )
@@ -132,7 +132,7 @@ def remembered_points(
     return Drawn(near.rotations, near.shift_px, log_rotation, log_shift)
 
 
-def moved(ids: Any, cloud: Drawn, steps: Steps, stream: int, search: Search) -> Drawn:
+def _moved(ids: Any, cloud: Drawn, steps: Steps, stream: int, search: Search) -> Drawn:
     """Return points moved by random steps of a given scale about the axes of their own images."""
     xp = namespace_of(cloud.rotations)
     n_rotations, n_shifts = cloud.rotations.shape[1], cloud.shift_px.shape[1]

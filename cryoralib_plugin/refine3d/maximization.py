@@ -164,7 +164,10 @@ def _maps_of_class(
         unfiltered = before.astype(np.float32)
     else:
         unfiltered = unfiltered_halves(first, second)
-    mask = _mask(task, unfiltered, step, given_mask)
+    known_px = min(
+        last_shell_above(fsc(*unfiltered), config.stages.resolution_fsc), step.reconstruct_px
+    )
+    mask = _mask(task, unfiltered, known_px, given_mask)
     if empty:
         none = np.zeros(box // 2 + 1)
         left_out = np.stack([before] * len(parts[0]), axis=1) if len(parts[0]) > 1 else _NOTHING
@@ -185,7 +188,8 @@ def _maps_of_class(
         shift = -_displacement_px(task, merged, mask, before.mean(axis=0), step)
         filtered, merged, unfiltered = (moved(one, shift) for one in (filtered, merged, unfiltered))
         left_out = moved(left_out, shift) if left_out.size else left_out
-        mask = _mask(task, unfiltered, step, given_mask)
+        # An outline moves with its map.
+        mask = _mask(task, unfiltered, known_px, given_mask)
     if config.mask.flatten_solvent:
         filtered, left_out = filtered * mask, left_out * mask if left_out.size else left_out
     references = filtered.astype(np.float32)
@@ -193,10 +197,9 @@ def _maps_of_class(
 
 
 def _mask(
-    task: Task, unfiltered: np.ndarray, step: Step, given: Optional[np.ndarray]
+    task: Task, unfiltered: np.ndarray, known_px: int, given: Optional[np.ndarray]
 ) -> np.ndarray:
-    """Return the one mask of both half maps (2, N, N, N)."""
-    known_px = min(last_shell_above(fsc(*unfiltered), 0.143), step.reconstruct_px)
+    """Return the one mask of both half maps (2, N, N, N), which are known to a shell."""
     return mask_of_map(
         unfiltered.mean(axis=0),
         task.config.mask,

@@ -127,7 +127,7 @@ def test_a_scan_never_loses_a_good_pose(case, near_truth):
     assert left.mean() <= 0.03
 
 
-def test_between_scans_a_particle_keeps_two_poses_and_their_weights(case):
+def test_between_scans_a_particle_finds_its_pose_among_those_it_remembers(case):
     data, volume, rotations, shifts = case
     # Half of what it remembers is a pose 90 degrees away: wide, so that it is not settled.
     start = around(rotations, shifts, 4.0, 0.5)
