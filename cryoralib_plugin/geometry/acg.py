@@ -127,9 +127,10 @@ def angular_scale_deg(ratio: Any) -> Any:
 
 
 def log_mixture_density(rotations: Any, centres: Any, ratio: float) -> Any:
-    """Return the log of an even mixture of densities of one width, (..., n), up to a constant.
+    """Return the log of an even mixture of densities of one width, (..., n) float64.
 
-    Each is the angular central Gaussian of S = diag(1, k, k, k) about one of the centres.
+    Each is the angular central Gaussian of S = diag(1, k, k, k) about one of the centres, relative
+    to uniform rotations.
 
     Parameters
     ----------
@@ -138,9 +139,17 @@ def log_mixture_density(rotations: Any, centres: Any, ratio: float) -> Any:
     ratio : k.
     """
     xp = namespace_of(rotations, centres)
-    cosine = rotations @ xp.swapaxes(centres, -1, -2)
-    squared = xp.minimum(cosine * cosine, 1.0)
-    return xp.log(((squared + (1.0 - squared) / ratio) ** -2).mean(axis=-1))
+    # Single precision is enough for a density, and takes half the time.
+    turned = xp.swapaxes(centres.astype(xp.float32), -1, -2)
+    form = rotations.astype(xp.float32) @ turned
+    form *= form
+    form *= np.float32(1.0 - 1.0 / ratio)
+    form += np.float32(1.0 / ratio)
+    # 1 beside a centre, but for rounding.
+    xp.maximum(form, np.float32(1.0), out=form)
+    form *= form
+    density = (1.0 / form).mean(axis=-1, dtype=xp.float64)
+    return xp.log(density) - 1.5 * np.log(ratio)
 
 
 def gaussian_std_deg(ratio: Any) -> Any:

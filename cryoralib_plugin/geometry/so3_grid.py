@@ -19,14 +19,15 @@ _PHI = math.sqrt(2.0)
 _PSI = 1.533751168755204288118041
 """Positive root of psi^4 = psi + 4."""
 
-_COVER = 1.0
-_COVER_IN_UNIT = 1.25
+_COVER = 1.1
+_COVER_IN_UNIT = 1.3
 """Widest gaps in units of the spacing, measured with 10^5 probes on 30 to 30,000 points.
 
-The border of an asymmetric unit cuts the spiral, which widens gaps a little.
+Borders, of an asymmetric unit and between both of a pair, widen gaps a little.
 """
 
-_TRIES = 8
+_HALF_TURN = np.array([0.0, 0.0, 0.0, 1.0])
+"""Of the image in its plane."""
 
 
 def super_fibonacci(n: int) -> np.ndarray:
@@ -50,7 +51,10 @@ def super_fibonacci(n: int) -> np.ndarray:
 
 
 def scan_rotations(n: int, operators: np.ndarray, turn: Optional[np.ndarray] = None) -> np.ndarray:
-    """Return n rotations, (n, 4) float64, that fill the asymmetric unit of a group evenly.
+    """Return n rotations, or n + 1, in pairs that fill the asymmetric unit of a group evenly.
+
+    Row 2 i + 1 is row 2 i half a turn further in the plane of the image: the slice of one is the
+    complex conjugate of that of the other.
 
     Parameters
     ----------
@@ -60,19 +64,23 @@ def scan_rotations(n: int, operators: np.ndarray, turn: Optional[np.ndarray] = N
     turn : (4,) float64
         A rotation of the image that turns the whole set, so that sets of different rounds
         differ; the set stays as even as it is.
+
+    Returns
+    -------
+    (2 ceil(n / 2), 4) float64, w x y z.
     """
-    order = len(operators)
-    total, tries = n * order, 0
-    best = _unit_of_spiral(total, operators)
-    # How many points a unit cuts out of a spiral is n give or take a few: surplus ones can be
-    # left out, so the spiral with the fewest is looked for.
-    while len(best) != n and (tries < _TRIES or len(best) < n):
-        tries, total = tries + 1, total + (order + 1) // 2
-        other = _unit_of_spiral(total, operators)
-        if len(best) < n or n <= len(other) < len(best):
-            best = other
-    best = np.delete(best, np.linspace(0, len(best) - 1, len(best) - n).astype(int), axis=0)
-    return best if turn is None else to_asymmetric_unit(multiply(best, turn), operators)
+    n_pairs, order = (n + 1) // 2, len(operators)
+    total = 2 * n_pairs * order
+    best = _halves_of_spiral(total, operators, turn)
+    # How many points are cut out of a spiral is what is wanted give or take a few: surplus ones can
+    # be left out, missing ones cannot be made up.
+    while len(best) < n_pairs:
+        total += 2 * (n_pairs - len(best)) * order
+        best = _halves_of_spiral(total, operators, turn)
+    surplus = len(best) - n_pairs
+    best = np.delete(best, np.linspace(0, len(best) - 1, surplus).astype(int), axis=0)
+    mates = to_asymmetric_unit(multiply(best, _HALF_TURN), operators)
+    return np.stack([best, mates], axis=1).reshape(-1, 4)
 
 
 def spacing_deg(n: int, order: int = 1) -> float:
@@ -114,10 +122,18 @@ def scan_size(
     return max(1, math.ceil(8.0 * math.pi**2 / (order * half_width**3)))
 
 
-def _unit_of_spiral(total: int, operators: Any) -> np.ndarray:
-    """Return those of ``total`` evenly spread rotations that lie in the asymmetric unit."""
+def _halves_of_spiral(total: int, operators: Any, turn: Optional[np.ndarray]) -> np.ndarray:
+    """Return one of each pair of ``total`` evenly spread rotations that lie in the unit.
+
+    Of two that are half a turn in the plane apart, the one nearer to the identity. Where half a
+    turn is an operator too, both are as near, and the sign of x tells them apart.
+    """
     spiral = super_fibonacci(total)
-    if len(operators) == 1:
-        return spiral
-    inside = np.abs((spiral * to_asymmetric_unit(spiral, operators)).sum(axis=-1)) > 1.0 - 1e-9
-    return spiral[inside]
+    if turn is not None:
+        spiral = multiply(spiral, turn)
+    own = to_asymmetric_unit(spiral, operators)
+    mate = to_asymmetric_unit(multiply(spiral, _HALF_TURN), operators)
+    in_unit = np.abs((spiral * own).sum(axis=-1)) > 1.0 - 1e-9
+    nearer = own[:, 0] - mate[:, 0]
+    is_first = np.where(np.abs(nearer) > 1e-9, nearer, own[:, 1] - mate[:, 1]) >= 0.0
+    return own[in_unit & is_first]

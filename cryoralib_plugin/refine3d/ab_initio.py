@@ -29,7 +29,6 @@ from cryoralib_plugin.fourier.volume import FourierVolume, fourier_volume, map_o
 from cryoralib_plugin.geometry.rotations import normalise, to_matrices
 from cryoralib_plugin.geometry.so3_grid import scan_size
 from cryoralib_plugin.kernels.backproject import SliceSums, Views, backproject, completed
-from cryoralib_plugin.kernels.project import project
 from cryoralib_plugin.kernels.random import uniform
 from cryoralib_plugin.kernels.score.scan import start_scan, update_scan
 from cryoralib_plugin.optics.ctf import ctf_in_band
@@ -207,9 +206,8 @@ def _views(
         coarse.whitened(xp.ones((n, 1))), scan_set.shift_px, coarse.band, n_kept=_N_KEPT,
         log_shift_weight=shift_prior(scan_set.shift_px, search.filter.shift_std_px),
     )  # fmt: skip
-    for first in range(0, len(scan_set.rotations), 2048):
-        block = to_matrices(scan_set.rotations[first : first + 2048])
-        update_scan(scan, project(spectrum, block, coarse.band), first)
+    for first, slices in scan_set.slices(spectrum, coarse.band):
+        update_scan(scan, slices, first)
     share, usable = weights_of(xp.where(scan.kept_rotation >= 0, scan.kept_log_mass, -xp.inf))
     rotations = scan_set.rotations[xp.maximum(scan.kept_rotation, 0)]
     shift_px = scan_set.shift_px[xp.maximum(scan.kept_shift, 0)]

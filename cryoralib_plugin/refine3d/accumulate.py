@@ -9,7 +9,7 @@ from typing import Any, Tuple
 import numpy as np
 
 from cryoralib_plugin.arrays import namespace_of
-from cryoralib_plugin.fourier.band import FourierBand, shift_phases
+from cryoralib_plugin.fourier.band import FourierBand, mean_shift_phases, shift_phases
 from cryoralib_plugin.fourier.volume import FourierVolume
 from cryoralib_plugin.geometry.rotations import to_matrices
 from cryoralib_plugin.kernels.backproject import Views, backproject
@@ -137,8 +137,7 @@ def accumulate(
 def _mean_spectra(data: ParticleData, posterior: Posterior) -> Tuple[Any, Any]:
     """Return ``conj(mean phase) mean(C) X / sigma^2`` and ``mean(C^2) / sigma^2``, (n, n_terms)."""
     xp = namespace_of(data.spectra)
-    weight = posterior.shift_weight[:, :, None].astype(xp.float32)
-    phase = (shift_phases(posterior.shift_px, data.band) * weight).sum(axis=1)
+    phase = mean_shift_phases(posterior.shift_px, posterior.shift_weight, data.band)
     ctf = data.ctf(posterior.defocus_factor)
     share = posterior.defocus_weight[:, :, None].astype(xp.float32)
     return data.spectra * (ctf * share).sum(axis=1) * phase.conj(), (ctf * ctf * share).sum(axis=1)

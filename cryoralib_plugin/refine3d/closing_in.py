@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Sequence, Tuple
+from typing import Any, Optional, Sequence, Tuple
+
+import numpy as np
 
 from cryoralib_plugin.arrays import namespace_of
 from cryoralib_plugin.fourier.volume import FourierVolume
@@ -41,6 +43,28 @@ class Drawn:
     shift_px: Any
     log_rotation: Any
     log_shift: Any
+
+    def __getitem__(self, rows: Any) -> Drawn:
+        """Return those of some particles."""
+        return Drawn(
+            self.rotations[rows], self.shift_px[rows], self.log_rotation[rows],
+            self.log_shift[rows],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """Points of a scan, and how densely it was made.
+
+    Attributes
+    ----------
+    points : those that were kept.
+    n_in_all_rotations, n_in_square_px : points of the whole scan.
+    """
+
+    points: Drawn
+    n_in_all_rotations: float
+    n_in_square_px: float
 
 
 @dataclass(frozen=True)
@@ -84,6 +108,7 @@ def closed_in(
     """
     xp = namespace_of(data.spectra)
     cloud = first
+    n_shifts = min(search.filter.n_local_shifts, first.shift_px.shape[1])
     for phase, radius in enumerate(radii_px):
         points = Points(
             cloud.rotations,
@@ -96,7 +121,7 @@ def closed_in(
         found = scored(data.within(data.band.lowest_px, int(radius)), volume, points)
         if phase < len(sizes):
             steps = steps.halved()
-            cloud = _thinned(found, sizes[phase], phase, data.ids, search)
+            cloud = _thinned(found, sizes[phase], n_shifts, phase, data.ids, search)
             cloud = _moved(data.ids, cloud, steps, _FIRST_STREAM + 1 + phase, search)
     return found, steps
 
@@ -107,29 +132,51 @@ def first_points(ids: Any, cloud: Drawn, steps: Steps, search: Search) -> Drawn:
 
 
 def remembered_points(
-    ids: Any, rotations: Any, shift_px: Any, steps: Steps, search: Search
+    ids: Any,
+    rotations: Any,
+    shift_px: Any,
+    steps: Steps,
+    search: Search,
+    scanned: Optional[Scanned] = None,
 ) -> Drawn:
-    """Return the points of a first phase near those that particles remember.
+    """Return the points of a first phase near those that particles remember, and those of a scan.
 
-    They are drawn from an even mixture of kernels about the remembered ones, whose density their
-    weights undo: where a particle remembers many points, more are tried, but none counts more.
+    Those are drawn from an even mixture of kernels about the remembered ones. Weights undo the
+    density of all points together, so that none counts more where many were tried.
 
     Parameters
     ----------
     rotations : (n, n_points, 4), equally likely.
     shift_px : (n, n_shifts, 2).
+    scanned : points of a scan, in the same mates.
     """
     xp = namespace_of(rotations)
     rotations, shift_px = rotations.astype(xp.float64), shift_px.astype(xp.float64)
     each = xp.repeat(rotations, _COPIES, axis=1)
     cloud = Drawn(each, shift_px, xp.zeros(each.shape[:2]), xp.zeros(shift_px.shape[:2]))
     near = _moved(ids, cloud, steps, _OWN_STREAM, search)
-    log_rotation = -log_mixture_density(
-        near.rotations, rotations, ratio_of_scale(steps.rotation_deg)
-    )
-    apart = ((near.shift_px[:, :, None] - shift_px[:, None]) ** 2).sum(axis=-1)
-    log_shift = -xp.log(xp.exp(-0.5 * apart / steps.shift_px**2).mean(axis=-1))
-    return Drawn(near.rotations, near.shift_px, log_rotation, log_shift)
+    ratio = ratio_of_scale(steps.rotation_deg)
+
+    def log_rotations(points: Any) -> Any:
+        return np.log(each.shape[1]) + log_mixture_density(points, rotations, ratio)
+
+    def log_shifts(points: Any) -> Any:
+        apart = ((points[:, :, None] - shift_px[:, None]) ** 2).sum(axis=-1)
+        kernels = xp.exp(-0.5 * apart / steps.shift_px**2).sum(axis=-1)
+        return xp.log(kernels / (2.0 * np.pi * steps.shift_px**2))
+
+    if scanned is None:
+        return Drawn(
+            near.rotations, near.shift_px, -log_rotations(near.rotations),
+            -log_shifts(near.shift_px),
+        )  # fmt: skip
+    turned = xp.concatenate([scanned.points.rotations, near.rotations], axis=1)
+    moved = xp.concatenate([scanned.points.shift_px, near.shift_px], axis=1)
+    return Drawn(
+        turned, moved,
+        -xp.logaddexp(np.log(scanned.n_in_all_rotations), log_rotations(turned)),
+        -xp.logaddexp(np.log(scanned.n_in_square_px), log_shifts(moved)),
+    )  # fmt: skip
 
 
 def _moved(ids: Any, cloud: Drawn, steps: Steps, stream: int, search: Search) -> Drawn:
@@ -148,10 +195,11 @@ def _moved(ids: Any, cloud: Drawn, steps: Steps, stream: int, search: Search) ->
     )  # fmt: skip
 
 
-def _thinned(found: Posterior, n_rotations: int, phase: int, ids: Any, search: Search) -> Drawn:
+def _thinned(
+    found: Posterior, n_rotations: int, n_shifts: int, phase: int, ids: Any, search: Search
+) -> Drawn:
     """Return points drawn from a posterior."""
     xp = namespace_of(found.rotations)
-    n_shifts = found.shift_px.shape[1]
     stream = _THINNING_STREAM + 2 * phase
     turned, undone = _drawn_rows(found.log_rotation_weight, n_rotations, stream, ids, search)
     shifted, undone_shift = _drawn_rows(found.log_shift_weight, n_shifts, stream + 1, ids, search)

@@ -119,6 +119,7 @@ def expectation(
     class_shares: Any,
     search: Search,
     scan_set: Optional[ScanSet] = None,
+    doubtful: Any = None,
 ) -> Found:
     """Return the posteriors of n particles, all of one half.
 
@@ -132,6 +133,7 @@ def expectation(
     class_shares : (n_classes,) float64.
     search : shared settings.
     scan_set : of a global round; without one, particles are searched near their clouds.
+    doubtful : (n,) bool, which are scanned in every round there.
     """
     xp = namespace_of(data.spectra)
     posteriors: List[Posterior] = []
@@ -149,6 +151,7 @@ def expectation(
                 before,
                 (cloud.rotations[:, k], cloud.shift_px[:, k]),
                 cloud.known,
+                doubtful,
                 scan_set,
                 search,
             )

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, List, Sequence, Tuple
+from typing import Any, Iterator, List, Sequence, Tuple
 
 import numpy as np
 
 from cryoralib_plugin.arrays import namespace_of
 from cryoralib_plugin.contract.plan3d import BEYOND_THE_SCAN, LARGEST_SCAN
+from cryoralib_plugin.fourier.band import FourierBand
 from cryoralib_plugin.fourier.volume import FourierVolume
 from cryoralib_plugin.geometry.acg import RotationSpread, angular_scale_deg, ratio_of_scale
 from cryoralib_plugin.geometry.rotations import angle_between, normalise, to_matrices
@@ -20,7 +21,7 @@ from cryoralib_plugin.kernels.project import project
 from cryoralib_plugin.kernels.random import normal, uniform
 from cryoralib_plugin.kernels.score.scan import start_scan, update_scan
 
-from .closing_in import Drawn, Steps, closed_in, first_points, remembered_points
+from .closing_in import Drawn, Scanned, Steps, closed_in, first_points, remembered_points
 from .local_search import Proposal, Search, local_search, shift_prior
 from .particle_data import ParticleData
 from .posterior import Posterior, spread_of_points
@@ -28,7 +29,7 @@ from .posterior import Posterior, spread_of_points
 _KEPT = 512
 """Heaviest rotations of a scan that are looked at again, beyond the cut-off of the scan."""
 
-_SLICES_PER_BLOCK = 2048
+_SLICES_PER_BLOCK = 1024
 
 _ROUNDS_BETWEEN_SCANS, _ROUNDS_BETWEEN_SCANS_OF_SETTLED = 2, 4
 """A particle that knows poses is scanned in one round of so many; its number decides in which."""
@@ -46,7 +47,7 @@ class ScanSet:
 
     Attributes
     ----------
-    rotations : (n_rotations, 4) float64, in the asymmetric unit.
+    rotations : (n_rotations, 4) float64, in the asymmetric unit, in pairs: see `scan_rotations`.
     shift_px : (n_shifts, 2) float64.
     operators : (order, 4) float64, of the symmetry.
     cutoff_px : exclusive radius of the scan, at most that of the round.
@@ -58,6 +59,18 @@ class ScanSet:
     operators: Any
     cutoff_px: int
     step_deg: float
+
+    @property
+    def n_in_all_rotations(self) -> int:
+        """Rotations of the scan and all their mates."""
+        return len(self.rotations) * len(self.operators)
+
+    def slices(self, volume: FourierVolume, band: FourierBand) -> Iterator[Tuple[int, Any]]:
+        """Yield the slices of every second rotation in blocks, and the number of the first."""
+        firsts = self.rotations[::2]
+        for first in range(0, len(firsts), _SLICES_PER_BLOCK):
+            block = to_matrices(firsts[first : first + _SLICES_PER_BLOCK])
+            yield first, project(volume, block, band)
 
     @property
     def step_px(self) -> float:
@@ -113,6 +126,7 @@ def global_search(
     before: Proposal,
     cloud: Tuple[Any, Any],
     known: Any,
+    doubtful: Any,
     scan_set: ScanSet,
     search: Search,
 ) -> Tuple[Posterior, Any]:
@@ -132,12 +146,13 @@ def global_search(
     before : centre and spread of the clouds particles come with.
     cloud : their rotations (n, n_points, 4) and shifts (n, n_points, 2).
     known : (n,) bool, whether those say anything.
+    doubtful : (n,) bool, which are scanned in every round.
     scan_set : rotations and shifts, on the device.
     search : shared settings.
     """
     xp = namespace_of(data.spectra)
     narrow = angular_scale_deg(before.rotation.ratio).max(axis=1) < scan_set.step_deg
-    settled = known & narrow
+    settled = known & narrow & ~doubtful
     turn = data.ids + search.iteration
     is_due = xp.where(
         settled, turn % _ROUNDS_BETWEEN_SCANS_OF_SETTLED == 0, turn % _ROUNDS_BETWEEN_SCANS == 0
@@ -149,15 +164,27 @@ def global_search(
         pieces.append(_Piece(rows, *local, xp.zeros(len(rows), dtype=bool)))
     last_px, n_local = data.band.highest_px, search.filter.n_local_rotations
     steps = Steps(0.5 * scan_set.step_deg, 0.5 * scan_set.step_px)
-    rows = xp.flatnonzero(is_due | ~known)
+    remembers, is_scanned = known & ~settled, is_due | doubtful | ~known
+    rows = xp.flatnonzero(is_scanned)
     if len(rows):
-        first = _scanned_points(data[rows], volume, scan_set, steps, search)
-        sizes = (max(first.rotations.shape[1] // 2, n_local), n_local)
-        radii = np.geomspace(scan_set.cutoff_px, last_px, len(sizes) + 2)[1:]
-        radii_px = [int(radius) for radius in np.rint(radii)]
-        start = _Start(rows, before[rows], settled[rows], first, sizes, radii_px, steps)
-        pieces.append(_looked_for(data[rows], volume, start, scan_set, search))
-    rows = xp.flatnonzero(known & ~settled & ~is_due)
+        scanned, best = _scanned_points(data[rows], volume, scan_set, steps, search)
+        for enriched in (False, True):
+            some = xp.flatnonzero(remembers[rows] == enriched)
+            chosen, first = rows[some], scanned[some]
+            if not len(some):
+                continue
+            if enriched:
+                turned = nearest_mates(cloud[0][chosen], best[some][:, None], scan_set.operators)
+                first = remembered_points(
+                    data[chosen].ids, turned, cloud[1][chosen], steps.halved(), search,
+                    Scanned(first, scan_set.n_in_all_rotations, scan_set.step_px**-2),
+                )  # fmt: skip
+            sizes = (max(first.rotations.shape[1] // 2, n_local), n_local)
+            radii = np.geomspace(scan_set.cutoff_px, last_px, len(sizes) + 2)[1:]
+            radii_px = [int(radius) for radius in np.rint(radii)]
+            start = _Start(chosen, before[chosen], settled[chosen], first, sizes, radii_px, steps)
+            pieces.append(_looked_for(data[chosen], volume, start, scan_set, search))
+    rows = xp.flatnonzero(remembers & ~is_scanned)
     if len(rows):
         steps = steps.halved()
         first = remembered_points(data[rows].ids, cloud[0][rows], cloud[1][rows], steps, search)
@@ -235,8 +262,8 @@ def _looked_for(
 
 def _scanned_points(
     data: ParticleData, volume: FourierVolume, scan_set: ScanSet, steps: Steps, search: Search
-) -> Drawn:
-    """Return points near the heaviest rotations and shifts of a scan, all alike."""
+) -> Tuple[Drawn, Any]:
+    """Return points near the heaviest rotations and shifts of a scan, all alike, and the best."""
     xp = namespace_of(data.spectra)
     settings = search.filter
     coarse = data.within(data.band.lowest_px, scan_set.cutoff_px)
@@ -246,9 +273,8 @@ def _scanned_points(
         coarse.whitened(ones), scan_set.shift_px, coarse.band, n_kept=n_kept,
         log_shift_weight=shift_prior(scan_set.shift_px, settings.shift_std_px),
     )  # fmt: skip
-    for first in range(0, len(scan_set.rotations), _SLICES_PER_BLOCK):
-        block = to_matrices(scan_set.rotations[first : first + _SLICES_PER_BLOCK])
-        update_scan(scan, project(volume, block, coarse.band), first)
+    for first, slices in scan_set.slices(volume, coarse.band):
+        update_scan(scan, slices, first)
     # Mates of one pose on both sides of the border of the unit become one cloud.
     best = scan_set.rotations[xp.maximum(scan.best_rotation, 0)]
     # By number: the order of almost equal masses is a matter of rounding, which matrix products
@@ -264,7 +290,7 @@ def _scanned_points(
     # All that was kept is looked at once, whatever its mass.
     even = xp.where(kept >= 0, 0.0, -xp.inf)
     heaviest = Drawn(rotations, scan_set.shift_px[rows], even, xp.zeros(rows.shape))
-    return first_points(data.ids, heaviest, steps, search)
+    return first_points(data.ids, heaviest, steps, search), best
 
 
 def _around_the_best(

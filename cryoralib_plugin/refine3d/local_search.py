@@ -133,7 +133,7 @@ def local_search(
         spreads = _spreads(learned, search.searches_defocus)
         falls = (spreads < settings.resting_factor * smallest[active]).any(axis=1)
         smallest[active] = xp.minimum(smallest[active], spreads)
-        if phase + 1 >= settings.lowest_phases:
+        if phase + 1 >= settings.lowest_phases or not to_rest:
             active = active[((falls & to_rest) | found.is_starved) & found.usable]
         if not len(active):
             break

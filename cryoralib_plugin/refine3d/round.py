@@ -28,6 +28,9 @@ _SCORE_UNIT = 2.0**24
 
 _ANOTHER_POSE_DEG = 20.0
 
+_DOUBTFUL = 0.9
+"""Score, over the mean of the half, below which a pose is looked for in every global round."""
+
 _VIEWS = {GLOBAL: GLOBAL_VIEWS, LOCAL: LOCAL_VIEWS, DEFOCUS: LOCAL_VIEWS}
 """In global rounds a particle may have many poses."""
 
@@ -37,6 +40,7 @@ def compare_and_sum(
     state: Refine3DState,
     step: Step,
     cloud: PoseCloud,
+    before: Outcome,
     on_batch: Callable[[int], Any],
 ) -> Tuple[RoundSums, Outcome]:
     """Return this rank's sums of a round and what it says about its particles.
@@ -47,6 +51,7 @@ def compare_and_sum(
     state : of the round before: references and noise.
     step : the round.
     cloud : of this rank's particles; changed in place.
+    before : what the round before said about them.
     on_batch : called with the number of particles just done.
     """
     config = task.config
@@ -78,6 +83,7 @@ def compare_and_sum(
                 state.class_shares,
                 search,
                 scan_set,
+                task.device.to_device(before.score[chosen] < _DOUBTFUL * state.mean_score[half]),
             )
             members = Members(half, part, task.group[chosen], task.rows[chosen])
             outcome.put(chosen, accumulate(data, volumes, found, members, search, insertion))

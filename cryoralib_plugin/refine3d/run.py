@@ -82,7 +82,7 @@ def _one_round(
     label = f"round {step.iteration}, {step.stage}"
     progress = progress_bar(label, len(task.rows), is_root=task.comm.is_root)
     with watch.phase("compare"), progress as on_batch:
-        sums, outcome = compare_and_sum(task, state, step, cloud, on_batch)
+        sums, outcome = compare_and_sum(task, state, step, cloud, before, on_batch)
     with watch.phase("sum"):
         sums = sums.total(task.comm)
         scores = mean_score(outcome, task.half, task.comm)

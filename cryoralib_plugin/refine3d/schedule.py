@@ -20,10 +20,12 @@ _GLOBAL_MARGIN_PX = 2
 _LARGEST_GROWTH = 0.25
 """Growth of the cut-off in one round, as a share of Nyquist, at most."""
 
-_FEW_PERMILLE, _MOST_AT_LIMIT = 10, 6
+_FEW_PERMILLE = 20
 """Particles that may still go to other poses or classes when the global stage ends, of a thousand,
-of which every second one was looked for elsewhere; rounds at its largest cut-off after which it
-ends all the same."""
+of which every second one was looked for elsewhere."""
+
+_CALMER = 0.8
+"""What the number of those falls by, at least, in a round that gains by it."""
 
 _SPARE_PX = 2
 """Shells below Nyquist that are never used: terms at its rim lack neighbours in the grid."""
@@ -207,14 +209,8 @@ def _at_rest(stages: Stages, limit: Limits, passed: Tuple[Passed, ...], cutoff: 
         _restless(last) <= _FEW_PERMILLE and last.cutoff_px >= limit.settled_px
     ):
         return True
-    if last.stage == GLOBAL and cutoff <= last.cutoff_px:
-        at_limit = [one for one in rounds if one.cutoff_px >= limit.global_px]
-        if len(at_limit) >= _MOST_AT_LIMIT:
-            return True
-        return _rounds_without_gain(rounds, before) >= stages.patience_rounds
-    if last.stage == GLOBAL or cutoff > last.cutoff_px:
-        return False
-    return _rounds_without_gain(rounds, before) >= stages.patience_rounds
+    patience = stages.patience_rounds
+    return cutoff <= last.cutoff_px and _rounds_without_gain(rounds, before) >= patience
 
 
 def _rounds_without_gain(rounds: List[Passed], before: Sequence[Passed]) -> int:
@@ -223,7 +219,7 @@ def _rounds_without_gain(rounds: List[Passed], before: Sequence[Passed]) -> int:
     fewest = 1000
     for one in rounds:
         # They come to rest: fewer particles change than in any round before.
-        settling = _FEW_PERMILLE < _restless(one) < fewest
+        settling = _FEW_PERMILLE < _restless(one) < _CALMER * fewest
         gained = one.resolution_px > best or one.cutoff_px > cutoff or settling
         fewest = min(fewest, _restless(one))
         count = 0 if gained else count + 1
@@ -232,7 +228,10 @@ def _rounds_without_gain(rounds: List[Passed], before: Sequence[Passed]) -> int:
 
 
 def _restless(one: Passed) -> int:
-    """Return how many particles of a thousand changed their pose or their class."""
+    """Return how many particles of a thousand changed their class, or their pose in a search for
+    others."""
+    if one.stage != GLOBAL:
+        return one.changed_class_permille
     return max(one.moved_permille, one.changed_class_permille)
 
 

@@ -11,6 +11,7 @@ from cryoralib_plugin.fourier.band import (
     band_images,
     band_spectra,
     band_values,
+    mean_shift_phases,
     shift_phases,
 )
 
@@ -58,6 +59,16 @@ def test_a_pose_shift_displaces_the_content_the_other_way(xp):
     shifted = band_spectra(xp.asarray(point), band) * shift_phases(xp.asarray([[3.0, -2.0]]), band)
     image = _host(band_images(shifted, band))[0]
     assert np.unravel_index(image.argmax(), image.shape) == (9 + 2, 5 - 3)
+
+
+def test_mean_phases_are_the_means_of_phases(xp):
+    band, rng = FourierBand.between(16, 1, 7), np.random.default_rng(2)
+    shift_px, weight = rng.normal(scale=2.0, size=(3, 5, 2)), rng.uniform(size=(3, 5))
+    angle = shift_px @ np.stack([band.kx, band.ky]) * (2.0 * np.pi / 16)
+    expected = (weight[..., None] * np.exp(1j * angle)).sum(axis=1)
+    found = mean_shift_phases(xp.asarray(shift_px), xp.asarray(weight), band)
+    assert found.dtype == np.complex64
+    np.testing.assert_allclose(_host(found), expected, atol=2e-6)
 
 
 def test_values_are_gathered(xp):

@@ -24,7 +24,8 @@ from cryoralib_plugin.geometry.rotations import (
     multiply,
     to_matrices,
 )
-from cryoralib_plugin.geometry.so3_grid import super_fibonacci
+from cryoralib_plugin.geometry.so3_grid import scan_rotations
+from cryoralib_plugin.geometry.symmetry import symmetry_operators
 from cryoralib_plugin.kernels.backproject import SliceSums, Views, backproject, completed
 from cryoralib_plugin.kernels.device import CpuDevice
 from cryoralib_plugin.kernels.project import project
@@ -100,12 +101,12 @@ def test_a_scan_and_local_scores_find_the_poses(case):
         band_values(case.ctf[:n], band)[:, None],
         _noise_power(case, band),
     )
-    grid = super_fibonacci(3000)
+    grid = scan_rotations(3000, symmetry_operators("C1"))
     x, y = np.meshgrid(np.arange(-6.0, 6.1, 1.5), np.arange(-6.0, 6.1, 1.5))
     shifts = np.stack([x.ravel(), y.ravel()], axis=-1)
     scan = start_scan(particles, shifts, band, n_kept=8)
-    for first in range(0, 3000, 1000):
-        slices = project(volume, to_matrices(grid[first : first + 1000]), band)
+    for first in range(0, 1500, 500):
+        slices = project(volume, to_matrices(grid[::2][first : first + 500]), band)
         update_scan(scan, slices, first)
     truth = case.quaternions[:n]
     # The points of the scan lie 17 degrees apart.

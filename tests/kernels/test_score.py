@@ -8,13 +8,16 @@ import pytest
 
 from cryoralib_plugin.fourier.band import FourierBand, shift_phases
 from cryoralib_plugin.fourier.volume import fourier_volume
+from cryoralib_plugin.geometry.rotations import to_matrices
+from cryoralib_plugin.geometry.so3_grid import scan_rotations
+from cryoralib_plugin.geometry.symmetry import symmetry_operators
 from cryoralib_plugin.kernels.project import project
 from cryoralib_plugin.kernels.score import WhitenedParticles, cpu, local_scores, whiten
 from cryoralib_plugin.kernels.score.scan import Scan, start_scan, update_scan
 from tests.reference import fourier_grid
 from tests.reference import score as reference
 
-BOX, N, N_ROTATIONS = 16, 5, 37
+BOX, N, N_SLICES = 16, 5, 37
 BAND = FourierBand.between(BOX, 1, 7)
 SHIFTS = np.array([[x, y] for x in (-1.5, 0.0, 1.0) for y in (-1.0, 0.5)])
 
@@ -37,24 +40,23 @@ def _particles(volume, rotations, *, n_defoci=1, seed=2, strength=0.02):
 
 def _case(**options):
     volume = _volume()
-    rotations = fourier_grid.random_rotations(N_ROTATIONS, seed=3)
+    rotations = fourier_grid.random_rotations(N_SLICES, seed=3)
     particles, shift = _particles(volume, rotations[:N], **options)
     return volume, particles, project(volume, rotations, BAND), shift
 
 
 def _scanned(backend, particles, slices, cuts=(), **options):
-    weights = options.pop("log_rotation_weight", np.zeros(len(slices), np.float32))
     if "log_shift_weight" in options:
         options["log_shift_weight"] = backend.put(options["log_shift_weight"])
     scan = start_scan(backend.put(particles), backend.put(SHIFTS), BAND, **{"n_kept": 4, **options})
     for block in np.split(np.arange(len(slices)), list(cuts)):
-        update_scan(
-            scan,
-            backend.put(slices[block]),
-            int(block[0]) if len(block) else 0,
-            log_rotation_weight=backend.put(weights[block]),
-        )
+        update_scan(scan, backend.put(slices[block]), int(block[0]) if len(block) else 0)
     return backend.get(scan)
+
+
+def _in_pairs(slices):
+    """The slices of all rotations that are scanned: each one's, and that half a turn further."""
+    return np.stack([slices, slices.conj()], axis=1).reshape(-1, slices.shape[1])
 
 
 def _direct(particles, slices, row, shifts=SHIFTS):
@@ -66,19 +68,11 @@ def _direct(particles, slices, row, shifts=SHIFTS):
 @pytest.mark.parametrize("strength", [0.003, 0.02, 0.3])
 def test_a_scan_gives_the_sums_of_the_likelihoods(backend, strength):
     _, particles, slices, _ = _case(strength=strength)
-    rng = np.random.default_rng(4)
-    log_shift, log_rotation = rng.normal(size=len(SHIFTS)), rng.normal(size=N_ROTATIONS)
-    scan = _scanned(
-        backend,
-        particles,
-        slices,
-        [10, 11],
-        log_shift_weight=log_shift,
-        log_rotation_weight=log_rotation.astype(np.float32),
-    )
+    log_shift = np.random.default_rng(4).normal(size=len(SHIFTS))
+    scan = _scanned(backend, particles, slices, [10, 11], log_shift_weight=log_shift)
     for row in range(N):
-        scores = _direct(particles, slices, row)[..., 0]
-        rotation_mass, shift_mass, evidence = reference.masses(scores, log_shift, log_rotation)
+        scores = _direct(particles, _in_pairs(slices), row)[..., 0]
+        rotation_mass, shift_mass, evidence = reference.masses(scores, log_shift)
         close = {"abs": 2e-3, "rel": 1e-6}
         assert scan.log_evidence()[row] == pytest.approx(evidence, **close)
         near = shift_mass > evidence - 60.0
@@ -98,9 +92,15 @@ def test_a_scan_gives_the_sums_of_the_likelihoods(backend, strength):
 def test_clear_particles_are_found_where_they_are(backend):
     _, particles, slices, shift = _case(strength=0.3)
     scan = _scanned(backend, particles, slices)
-    np.testing.assert_array_equal(scan.best_rotation, np.arange(N))
+    np.testing.assert_array_equal(scan.best_rotation, 2 * np.arange(N))
     np.testing.assert_array_equal(SHIFTS[scan.best_shift], shift)
-    np.testing.assert_array_equal(scan.kept_rotation[:, 0], np.arange(N))
+    np.testing.assert_array_equal(scan.kept_rotation[:, 0], 2 * np.arange(N))
+
+
+def test_rotations_of_a_scan_have_slices_in_pairs():
+    rotations = scan_rotations(2 * N_SLICES, symmetry_operators("C1"), np.full(4, 0.5))
+    slices = project(_volume(), to_matrices(rotations), BAND)
+    np.testing.assert_allclose(slices, _in_pairs(slices[::2]), atol=1e-4 * np.abs(slices).max())
 
 
 def test_blocks_of_particles_and_rotations_do_not_matter(backend, monkeypatch):
@@ -108,8 +108,9 @@ def test_blocks_of_particles_and_rotations_do_not_matter(backend, monkeypatch):
 
     _, particles, slices, _ = _case()
     whole = _scanned(backend, particles, slices)
+    monkeypatch.setattr(cpu, "_SLICES_PER_BLOCK", 5)
+    monkeypatch.setattr(cuda, "_ROTATIONS_PER_BLOCK", 5)
     for twin in (cpu, cuda):
-        monkeypatch.setattr(twin, "_ROTATIONS_PER_BLOCK", 5)
         monkeypatch.setattr(twin, "_SCORES_PER_BLOCK", 2 * 5 * len(SHIFTS))
     parts = _scanned(backend, particles, slices, [1, 2, 20])
     np.testing.assert_array_equal(parts.kept_rotation, whole.kept_rotation)
@@ -118,7 +119,7 @@ def test_blocks_of_particles_and_rotations_do_not_matter(backend, monkeypatch):
 
 def test_fewer_rotations_than_places(backend):
     _, particles, slices, _ = _case()
-    scan = _scanned(backend, particles, slices[:2])
+    scan = _scanned(backend, particles, slices[:1])
     assert set(scan.kept_rotation[0]) == {0, 1, -1}
     assert np.isneginf(scan.kept_log_mass[:, 2:]).all()
 
@@ -153,7 +154,7 @@ def test_local_scores_are_likelihoods(backend, monkeypatch):
     monkeypatch.setattr(cpu, "_LARGEST_STEP", 2)
     volume, particles, _, _ = _case(n_defoci=3, strength=0.1)
     rotations = fourier_grid.random_rotations(4 * N, seed=6).reshape(N, 4, 3, 3)
-    rotations[:, 0] = fourier_grid.random_rotations(N_ROTATIONS, seed=3)[:N]
+    rotations[:, 0] = fourier_grid.random_rotations(N_SLICES, seed=3)[:N]
     shifts = np.random.default_rng(7).normal(size=(N, 2, 2))
     found = backend.get(
         local_scores(
@@ -225,10 +226,8 @@ def test_bad_arguments_are_named(backend):
     here, shifts = backend.put(particles), backend.put(SHIFTS)
     scan = start_scan(here, shifts, BAND, n_kept=2)
     assert isinstance(scan, Scan)
-    with pytest.raises(ValueError, match=r"slices must have shape \(n_rotations, 72\)"):
+    with pytest.raises(ValueError, match=r"slices must have shape \(n_slices, 72\)"):
         update_scan(scan, backend.put(slices[:, 1:]), 0)
-    with pytest.raises(ValueError, match=r"log_rotation_weight must have shape \(37,\)"):
-        update_scan(scan, backend.put(slices), 0, log_rotation_weight=backend.put(np.zeros(3)))
     with pytest.raises(ValueError, match="n_kept is 0"):
         start_scan(here, shifts, BAND, n_kept=0)
     with pytest.raises(ValueError, match=r"log_shift_weight must have shape \(6,\)"):
@@ -241,4 +240,4 @@ def test_bad_arguments_are_named(backend):
         local_scores(backend.put(volume), here, rotations, shifts, BAND)
     if backend.name != "cpu":
         with pytest.raises(TypeError, match="slices on cpu"):
-            update_scan(scan, slices, 0, log_rotation_weight=backend.put(np.zeros(N_ROTATIONS)))
+            update_scan(scan, slices, 0)

@@ -22,10 +22,10 @@ def log_likelihoods(spectra, ctf, slices, shift_px, kx, ky, box):
     return scores
 
 
-def masses(scores, log_shift_weight, log_rotation_weight):
+def masses(scores, log_shift_weight):
     """Logs of rotation masses, shift masses and evidence of (n_rotations, n_shifts) scores."""
     log_shift = log_shift_weight - np.log(np.exp(log_shift_weight).sum())
-    joint = scores + log_shift + log_rotation_weight[:, None]
+    joint = scores + log_shift
     return (
         np.logaddexp.reduce(joint, axis=1),
         np.logaddexp.reduce(joint, axis=0),

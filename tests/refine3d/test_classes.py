@@ -175,7 +175,7 @@ def test_rounds_strengthen_a_difference_until_particles_are_told_apart(two):
     changed = []
     for iteration in (1, 2, 3):
         step = Step(iteration, LOCAL, 7, 14)
-        sums, outcome = compare_and_sum(task, state, step, cloud, lambda n: None)
+        sums, outcome = compare_and_sum(task, state, step, cloud, before, lambda n: None)
         changed.append(changed_class_permille(task, outcome, before))
         state, before = maximization(task, sums, state, step)[0], outcome
     right = (outcome.class_index == 0) == has_part

@@ -26,9 +26,10 @@ from cryoralib_plugin.geometry.rotations import (
     to_matrices,
     to_rotation_vectors,
 )
+from cryoralib_plugin.geometry.so3_grid import scan_rotations
 from cryoralib_plugin.geometry.symmetry import symmetry_operators
 from cryoralib_plugin.optics.ctf import CtfParameters
-from cryoralib_plugin.refine3d.closing_in import Steps, remembered_points
+from cryoralib_plugin.refine3d.closing_in import Drawn, Scanned, Steps, remembered_points
 from cryoralib_plugin.refine3d.global_search import global_search, make_scan_set
 from cryoralib_plugin.refine3d.local_search import Proposal, Search, local_search
 from cryoralib_plugin.refine3d.particle_data import particle_data
@@ -109,8 +110,8 @@ def test_a_scan_finds_poses_from_nothing(case):
     data, volume, rotations, _ = case
     scan = scan_set()
     nowhere = around(np.tile([1.0, 0, 0, 0], (N, 1)), np.zeros((N, 2)), 10.0, 1.0)
-    unknown = np.zeros(N, bool)
-    found, _ = global_search(data, volume, nowhere, points(nowhere), unknown, scan, SEARCH)
+    no = np.zeros(N, bool)
+    found, _ = global_search(data, volume, nowhere, points(nowhere), no, no, scan, SEARCH)
     error = angle_between(found.best_rotation(), rotations)
     assert (error < 10.0).mean() >= 0.95
 
@@ -118,8 +119,8 @@ def test_a_scan_finds_poses_from_nothing(case):
 def test_a_scan_never_loses_a_good_pose(case, near_truth):
     data, volume, rotations, shifts = case
     start = around(rotations, shifts, 2.0, 0.3)
-    known = np.ones(N, bool)
-    found, _ = global_search(data, volume, start, points(start), known, scan_set(), SEARCH)
+    yes = np.ones(N, bool)
+    found, _ = global_search(data, volume, start, points(start), yes, yes, scan_set(), SEARCH)
     # What replaces the right pose must explain the image better, by the margin.
     left = angle_between(found.best_rotation(), rotations) > 15.0
     margin = SEARCH.filter.keep_pose_margin - 0.5
@@ -138,12 +139,55 @@ def test_between_scans_a_particle_finds_its_pose_among_those_it_remembers(case):
     off_turn = np.flatnonzero((data.ids + SEARCH.iteration) % 2 == 1)
     known = np.ones(len(off_turn), bool)
     found, n_phases = global_search(
-        data[off_turn], volume, wide[off_turn], (both[off_turn], shift[off_turn]), known,
+        data[off_turn], volume, wide[off_turn], (both[off_turn], shift[off_turn]), known, ~known,
         scan_set(), SEARCH,
     )  # fmt: skip
     assert (angle_between(found.best_rotation(), rotations[off_turn]) < 10.0).mean() >= 0.95
     # No scan was made for them: two phases, and more only where too few points count.
     assert np.median(n_phases) == 2
+
+
+def test_a_doubtful_particle_is_looked_for_more_often(case):
+    data, volume, rotations, shifts = case
+    wrong = multiply(rotations, from_axis_angle(np.array([0.0, 1.0, 0.0]), 90.0))
+    start = around(wrong, shifts, 2.0, 0.3)
+    # Not the turn of those that are settled, but that of the others.
+    turn = np.flatnonzero((data.ids + SEARCH.iteration) % 4 == 2)
+    remembered = tuple(one[turn] for one in points(start))
+    yes = np.ones(len(turn), bool)
+    right = {}
+    for doubtful in (True, False):
+        found, _ = global_search(
+            data[turn], volume, start[turn], remembered, yes, yes == doubtful, scan_set(), SEARCH
+        )
+        right[doubtful] = angle_between(found.best_rotation(), rotations[turn]) < 10.0
+    # Far points of a cloud that is still wide find some without a scan.
+    assert right[True].mean() >= 0.9 > 0.75 > right[False].mean()
+
+
+def test_points_of_a_scan_and_remembered_ones_together_weigh_what_they_cover():
+    pose, n = np.array([1.0, 0.0, 0.0, 0.0]), 20
+    rng = np.random.default_rng(3)
+    ratio = np.full((n, 3), ratio_of_scale(8.0))
+    own = draw_steps(ratio, rng.normal(size=(n, 125, 4)))
+    operators = symmetry_operators("C1")
+    turns = normalise(rng.normal(size=(n, 4)))
+    grid = np.stack([scan_rotations(3000, operators, turn) for turn in turns])
+    nothing = np.zeros((n, 3000)), np.zeros((n, 30))
+    scanned = Scanned(Drawn(grid, rng.normal(size=(n, 30, 2)), *nothing), 3000, 1.0)
+    drawn = remembered_points(
+        np.arange(n), own, np.zeros((n, 25, 2)), Steps(4.0, 0.5), SEARCH, scanned
+    )
+    assert drawn.rotations.shape == (n, 3250, 4) and drawn.shift_px.shape == (n, 55, 2)
+    # The share of all rotations that turn by less than an angle is (angle - sin(angle)) / pi.
+    near = angle_between(drawn.rotations, pose) < 30.0
+    share = (np.deg2rad(30.0) - np.sin(np.deg2rad(30.0))) / np.pi
+    covered = (np.exp(drawn.log_rotation) * near).sum(axis=1)
+    assert covered.mean() == pytest.approx(share, rel=0.07)
+    # Where many are remembered, the scan hardly counts.
+    close = angle_between(drawn.rotations, pose) < 4.0
+    weight = np.exp(drawn.log_rotation)
+    assert np.median(weight[close]) < 0.1 * np.median(weight[~near])
 
 
 def test_remembered_points_weigh_what_their_density_undoes():
@@ -159,10 +203,10 @@ def test_remembered_points_weigh_what_their_density_undoes():
     assert near[0].sum() == pytest.approx(4 * near[1].sum(), rel=0.1)
     first, second = ((mass * one).sum() for one in near)
     assert first == pytest.approx(second, rel=0.1)
-    # Shifts: the sum of weights is the area that is covered, the same wherever they lie.
+    # Shifts: a weight is the area that a point stands for.
     weight = np.exp(drawn.log_shift)
     density = np.exp(-0.5 * (drawn.shift_px**2).sum(axis=-1) / 0.5**2)
-    np.testing.assert_allclose(weight * density, 1.0)
+    np.testing.assert_allclose(weight * density, 2.0 * np.pi * 0.5**2 / 25)
 
 
 def test_particles_do_not_depend_on_their_company(case):

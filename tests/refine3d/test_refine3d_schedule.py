@@ -122,3 +122,20 @@ def test_a_local_stage_goes_on_while_fewer_and_fewer_particles_change_class():
     assert ends(0, 0, 0) and ends(1000, 9, 5)
     assert not ends(1000, 300, 200) and not ends(1000, 300, 310)
     assert ends(1000, 300, 310, 305)
+
+
+def test_the_global_stage_goes_on_while_fewer_and_fewer_particles_move():
+    stages, limit = Stages(patience_rounds=2), Limits(7, 8, 9, 20, 1)
+
+    def stage_after(stage, *moved):
+        rounds = tuple(Passed(stage, 9, 6, 8, one) for one in moved)
+        return next_step(stages, limit, rounds, stage).stage
+
+    falling = (1000, 500, 300, 200, 150, 120, 100, 80, 60)
+    assert stage_after(GLOBAL, *falling) == GLOBAL
+    assert stage_after(GLOBAL, *falling, 59, 58) == LOCAL
+    # Where no other poses are looked for, those that move do so by chance.
+    assert (
+        next_step(stages, limit, tuple(Passed(LOCAL, 9, 6, 8, one) for one in falling), LOCAL)
+        is None
+    )

@@ -53,26 +53,60 @@ def cell_of(rotation, kx, ky, extent):
 
 
 @njit(cache=True, nogil=True)
-def write_slice(values, extent, rotation, kx, ky, out):
-    """Write one slice, real and imaginary parts in turn, from a flat float32 grid."""
-    width = extent + 1
+def scratch_of(n_terms):
+    """Return room for the places of one slice: cells, and six floats for each."""
+    return np.empty((2, n_terms), np.int32), np.empty((6, n_terms), np.float32)
+
+
+@njit(cache=True, nogil=True)
+def write_slice(values, extent, rotation, kx, ky, scratch, out):
+    """Write one slice, real and imaginary parts in turn, from a flat float32 grid.
+
+    All places first, which the compiler turns into vectors, and then what lies there.
+    """
+    cells, floats = scratch
+    _write_places(rotation, kx, ky, extent, cells[0], cells[1], floats)
+    width, one = extent + 1, np.float32(1.0)
     line, plane = np.uintp(2 * width), np.uintp(2 * width * (2 * extent + 1))
-    one = np.float32(1.0)
     for k in range(kx.shape[0]):
-        column, row, layer, fx, fy, fz, sign, inside = cell_of(rotation, kx[k], ky[k], extent)
-        if not inside:
-            out[2 * k] = out[2 * k + 1] = np.float32(0.0)
-            continue
-        at = np.uintp(2 * ((layer * (2 * extent + 1) + row) * width + column))
-        gx, gy, gz = one - fx, one - fy, one - fz
+        at = np.uintp(2 * (np.int64(cells[0, k]) * width + cells[1, k]))
+        fx, sign = floats[4, k], floats[5, k]
+        gx = one - fx
         left_real, left_imag, right_real, right_imag = four_rows(
-            values, at, line, plane, gy * gz, fy * gz, gy * fz, fy * fz
+            values, at, line, plane, floats[0, k], floats[1, k], floats[2, k], floats[3, k]
         )
-        out[2 * k] = left_real * gx + right_real * fx
+        out[2 * k] = abs(sign) * (left_real * gx + right_real * fx)
         out[2 * k + 1] = sign * (left_imag * gx + right_imag * fx)
+
+
+@njit(cache=True, nogil=True)
+def _write_places(rotation, kx, ky, extent, line, column, floats):
+    """Write lines (layer and row) and columns of cells, the weights of their four rows, the
+    fraction along a row and the sign of the conjugation; 0 outside the grid. As `cell_of`."""
+    r_00, r_01, r_10 = rotation[0, 0], rotation[0, 1], rotation[1, 0]
+    r_11, r_20, r_21 = rotation[1, 1], rotation[2, 0], rotation[2, 1]
+    one, zero, half = np.float32(1.0), np.float32(0.0), np.int32(extent)
+    full = np.int32(2 * extent)
+    for k in range(kx.shape[0]):
+        x, y = r_00 * kx[k] + r_01 * ky[k], r_10 * kx[k] + r_11 * ky[k]
+        z = r_20 * kx[k] + r_21 * ky[k]
+        sign = -one if x < zero else one
+        x, y, z = sign * x, sign * y, sign * z
+        left, low, back = np.floor(x), np.floor(y), np.floor(z)
+        at_x, at_y = np.int32(left), np.int32(low) + half
+        at_z = np.int32(back) + half
+        inside = (at_x < half) & (at_y >= 0) & (at_y < full) & (at_z >= 0) & (at_z < full)
+        line[k] = at_z * (full + np.int32(1)) + at_y if inside else np.int32(0)
+        column[k] = at_x if inside else np.int32(0)
+        fy, fz = y - low, z - back
+        gy, gz = one - fy, one - fz
+        floats[0, k], floats[1, k] = gy * gz, fy * gz
+        floats[2, k], floats[3, k] = gy * fz, fy * fz
+        floats[4, k], floats[5, k] = x - left, sign if inside else zero
 
 
 @njit(cache=True, parallel=True)
 def _project(values, extent, rotations, kx, ky, slices):
     for i in prange(rotations.shape[0]):
-        write_slice(values, extent, rotations[i], kx, ky, slices[i])
+        scratch = scratch_of(kx.shape[0])
+        write_slice(values, extent, rotations[i], kx, ky, scratch, slices[i])

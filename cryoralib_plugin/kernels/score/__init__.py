@@ -143,6 +143,13 @@ def real_pairs(values: Any) -> Any:
     return xp.ascontiguousarray(values).view(xp.float32)
 
 
+def real_planes(values: Any) -> Any:
+    """Return complex64 (..., n_terms) as float32 (..., 2, n_terms): all real parts, then the other
+    ones."""
+    xp = namespace_of(values)
+    return xp.stack([values.real, values.imag], axis=-2)
+
+
 def power_of(slices: Any) -> Any:
     """Return ``|S|^2`` as float32."""
     return slices.real * slices.real + slices.imag * slices.imag

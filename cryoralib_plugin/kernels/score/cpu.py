@@ -11,16 +11,16 @@ from numba import njit
 from cryoralib_plugin.fourier.band import FourierBand, phase_tables
 from cryoralib_plugin.fourier.volume import FourierVolume
 from cryoralib_plugin.kernels._threads import in_threads
-from cryoralib_plugin.kernels.project.cpu import grid_and_places, write_slice
+from cryoralib_plugin.kernels.project.cpu import grid_and_places, scratch_of, write_slice
 
-from . import WhitenedParticles, power_of, real_pairs
+from . import WhitenedParticles, power_of, real_pairs, real_planes
 
 if TYPE_CHECKING:
     from .scan import Scan
 
 # A block of scores stays in the cache of one core until it has been summed.
 _SCORES_PER_BLOCK = 2**18
-_ROTATIONS_PER_BLOCK = 512
+_SLICES_PER_BLOCK = 256
 
 # Particles a thread takes at a time: few, so that all threads end together.
 _LARGEST_STEP, _STEPS = 16, 16
@@ -65,9 +65,10 @@ def write_local_scores(
 @njit(cache=True, nogil=True)
 def _write_slices(values, extent, rotations, kx, ky, ctf_power, slices, penalties):
     """Write the slices of one particle and ``1/2 sum C^2 |S|^2`` of each defocus."""
+    scratch = scratch_of(kx.shape[0])
     for r in range(rotations.shape[0]):
         row = slices[r]
-        write_slice(values, extent, rotations[r], kx, ky, row)
+        write_slice(values, extent, rotations[r], kx, ky, scratch, row)
         for d in range(ctf_power.shape[0]):
             penalties[r, d] = np.float32(0.5) * _weighted_power(row, ctf_power[d])
 
@@ -92,52 +93,63 @@ def _write_filters(spectrum, ctf, tables, kx, ky, filters):
                 filters[j * n_defoci + d, k] = moved * ctf[d, k]
 
 
-def update(scan: Scan, slices: np.ndarray, first_rotation: int, log_weight: np.ndarray) -> None:
+def update(scan: Scan, slices: np.ndarray, first_slice: int) -> None:
     """See the package."""
-    n, n_shifts, depth = scan.filters.shape
-    power, pairs = np.float32(0.5) * power_of(slices), real_pairs(slices)
-    width = min(_ROTATIONS_PER_BLOCK, len(slices))
-    step = max(1, _SCORES_PER_BLOCK // (n_shifts * width))
+    n, n_shifts, _, n_terms = scan.filters.shape
+    power, planes = np.float32(0.5) * power_of(slices), real_planes(slices)
+    width = min(_SLICES_PER_BLOCK, len(slices))
+    step = max(1, _SCORES_PER_BLOCK // (2 * n_shifts * width))
     shift_weight = np.exp(scan.log_shift_weight)
 
     def take_in(start: int) -> None:
         rows = slice(start, min(start + step, n))
         count = rows.stop - rows.start
-        filters = scan.filters[rows].reshape(-1, depth)
-        scores = np.empty(len(filters) * width, np.float32)
+        filters = scan.filters[rows].reshape(-1, 2, n_terms)
+        scores = np.empty((2, len(filters) * width), np.float32)
         penalties = np.empty(count * width, np.float32)
         for first in range(0, len(slices), width):
             block = slice(first, min(first + width, len(slices)))
             columns = block.stop - first
-            here = scores[: len(filters) * columns].reshape(-1, columns)
+            both = scores[:, : len(filters) * columns].reshape(2, -1, columns)
             lost = penalties[: count * columns].reshape(-1, columns)
-            np.matmul(filters, pairs[block].T, out=here)
+            for part in (0, 1):
+                np.matmul(filters[:, part], planes[block, part].T, out=both[part])
             np.matmul(scan.ctf_power[rows], power[block].T, out=lost)
-            _take_in(
-                here.reshape(count, n_shifts, columns),
-                lost,
-                log_weight[block],
-                shift_weight,
-                first_rotation + first,
-                scan.offset[rows],
-                scan.shift_mass[rows],
-                scan.kept_log_mass[rows],
-                scan.kept_rotation[rows],
-                scan.kept_shift[rows],
-                scan.best_score[rows],
-                scan.best_rotation[rows],
-                scan.best_shift[rows],
-            )
+            _sum_and_difference(both[0].reshape(-1), both[1].reshape(-1))
+            for turned in (0, 1):
+                _take_in(
+                    both[turned].reshape(count, n_shifts, columns),
+                    lost,
+                    shift_weight,
+                    2 * (first_slice + first) + turned,
+                    scan.offset[rows],
+                    scan.shift_mass[rows],
+                    scan.kept_log_mass[rows],
+                    scan.kept_rotation[rows],
+                    scan.kept_shift[rows],
+                    scan.best_score[rows],
+                    scan.best_rotation[rows],
+                    scan.best_shift[rows],
+                )
         _in_order(scan.kept_log_mass[rows], scan.kept_rotation[rows], scan.kept_shift[rows])
 
     in_threads(take_in, range(0, n, step))
 
 
 @njit(cache=True, nogil=True)
+def _sum_and_difference(one, other):
+    """Replace two rows by their sum and their difference."""
+    for i in range(one.shape[0]):
+        total, rest = one[i] + other[i], one[i] - other[i]
+        one[i], other[i] = total, rest
+
+
+@njit(cache=True, nogil=True)
 def _take_in(
-    scores, penalties, log_weight, shift_weight, first, offset, shift_mass, kept_log_mass,
-    kept_rotation, kept_shift, best_score, best_rotation, best_shift,
+    scores, penalties, shift_weight, first, offset, shift_mass, kept_log_mass, kept_rotation,
+    kept_shift, best_score, best_rotation, best_shift,
 ):  # fmt: skip
+    """Take in the scores of every second rotation, from the given one."""
     n_shifts, columns = scores.shape[1], scores.shape[2]
     peak, at = np.empty(columns, np.float32), np.empty(columns, np.int32)
     share, mass = np.empty(columns, np.float32), np.empty(columns, np.float32)
@@ -149,23 +161,24 @@ def _take_in(
         for i in range(columns):
             log_likelihood = peak[i] - penalties[p, i]
             if log_likelihood > best_score[p]:
-                best_score[p], best_rotation[p] = log_likelihood, first + i
+                best_score[p], best_rotation[p] = log_likelihood, first + 2 * i
                 best_shift[p] = at[i]
-            top = max(top, np.float64(log_likelihood) + log_weight[i])
+            top = max(top, log_likelihood)
         if top > offset[p]:
             shift_mass[p] *= np.exp(offset[p] - top)
             offset[p] = top
         for i in range(columns):
-            share[i] = np.exp(np.float64(peak[i] - penalties[p, i]) + log_weight[i] - offset[p])
+            share[i] = np.exp(np.float64(peak[i] - penalties[p, i]) - offset[p])
         for j in range(n_shifts):
             _exponentials(scores[p, j], peak, term, bits)
             shift_mass[p, j] += shift_weight[j] * _weighted(term, share, mass, shift_weight[j])
         for i in range(columns):
             if mass[i] <= np.float32(0.0):
                 continue
-            here = np.float32(np.log(mass[i]) + peak[i] - penalties[p, i] + log_weight[i])
+            here = np.float32(np.log(mass[i]) + peak[i] - penalties[p, i])
             if here > kept_log_mass[p, -1]:
-                _keep(kept_log_mass[p], kept_rotation[p], kept_shift[p], here, first + i, at[i])
+                number = first + 2 * i
+                _keep(kept_log_mass[p], kept_rotation[p], kept_shift[p], here, number, at[i])
 
 
 @njit(cache=True, nogil=True)

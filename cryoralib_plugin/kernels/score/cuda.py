@@ -13,7 +13,7 @@ from cryoralib_plugin.fourier.volume import FourierVolume
 from cryoralib_plugin.kernels._compile import blocks_for, kernel
 from cryoralib_plugin.kernels.project import project
 
-from . import WhitenedParticles, matched_filters, power_of, real_pairs
+from . import WhitenedParticles, matched_filters, power_of, real_pairs, real_planes
 
 if TYPE_CHECKING:
     from .scan import Scan
@@ -54,41 +54,42 @@ def write_local_scores(
         scores[rows] = products - 0.5 * penalties[:, :, None, :]
 
 
-def update(scan: Scan, slices: Any, first_rotation: int, log_weight: Any) -> None:
-    """See the package."""
-    n, n_shifts, _ = scan.filters.shape
-    power, pairs = power_of(slices), real_pairs(slices)
-    for first in range(0, slices.shape[0], _ROTATIONS_PER_BLOCK):
-        block = slice(first, min(first + _ROTATIONS_PER_BLOCK, slices.shape[0]))
+def update(scan: Scan, slices: Any, first_slice: int) -> None:
+    """See the package.
+
+    Here both rotations of a slice are multiplied out: on a device products cost less than another
+    pass over the scores.
+    """
+    xp = namespace_of(slices)
+    n, n_shifts = scan.filters.shape[:2]
+    both = xp.stack([slices, slices.conj()], axis=1).reshape(-1, slices.shape[1])
+    power, planes = power_of(both), real_planes(both).reshape(len(both), -1)
+    for first in range(0, len(both), _ROTATIONS_PER_BLOCK):
+        block = slice(first, min(first + _ROTATIONS_PER_BLOCK, len(both)))
         step = max(1, _SCORES_PER_BLOCK // (n_shifts * (block.stop - first)))
         for start in range(0, n, step):
             rows = slice(start, min(start + step, n))
-            _update_block(
-                scan, rows, pairs[block], power[block], log_weight[block], first_rotation + first
-            )
+            _update_block(scan, rows, planes[block], power[block], 2 * first_slice + first)
 
 
-def _update_block(
-    scan: Scan, rows: slice, pairs: Any, power: Any, log_weight: Any, first: int
-) -> None:
+def _update_block(scan: Scan, rows: slice, planes: Any, power: Any, first: int) -> None:
     """Take in one block of scores."""
-    xp = namespace_of(pairs)
-    n, n_shifts, columns = rows.stop - rows.start, scan.filters.shape[1], pairs.shape[0]
-    scores = xp.matmul(scan.filters[rows].reshape(n * n_shifts, -1), pairs.swapaxes(0, 1))
+    xp = namespace_of(planes)
+    n, n_shifts, columns = rows.stop - rows.start, scan.filters.shape[1], planes.shape[0]
+    scores = xp.matmul(scan.filters[rows].reshape(n * n_shifts, -1), planes.swapaxes(0, 1))
     scores = xp.ascontiguousarray(scores, dtype=xp.float32)
     penalties = xp.ascontiguousarray(0.5 * xp.matmul(scan.ctf_power[rows], power.swapaxes(0, 1)))
     log_mass = xp.empty((n, columns), dtype=xp.float32)
     likelihood, shift = xp.empty_like(log_mass), xp.empty((n, columns), dtype=xp.int32)
-    log_weight = xp.ascontiguousarray(log_weight)
     shift_weight = xp.exp(scan.log_shift_weight)
-    shared = (scores, penalties, log_weight, shift_weight)
+    shared = (scores, penalties, shift_weight)
     sizes = (np.int64(n), np.int32(n_shifts), np.int32(columns))
     kernel(_PACKAGE, "score", "rotation_masses")(
         blocks_for(n * columns, _THREADS),
         (_THREADS,),
         (*shared, log_mass, likelihood, shift, *sizes),
     )
-    _raise_offset(scan, rows, (likelihood + log_weight).max(axis=1))
+    _raise_offset(scan, rows, likelihood.max(axis=1))
     shift_mass = scan.shift_mass[rows]
     kernel(_PACKAGE, "score", "shift_masses")(
         blocks_for(32 * n * n_shifts, _THREADS),

@@ -12,24 +12,24 @@ from cryoralib_plugin.arrays import namespace_of
 from cryoralib_plugin.fourier.band import FourierBand
 from cryoralib_plugin.kernels._dispatch import twin_of
 
-from . import WhitenedParticles, matched_filters, real_pairs
+from . import WhitenedParticles, matched_filters, real_planes
 
 
 @dataclass(frozen=True)
 class Scan:
     """State of the scan of n particles; :func:`update_scan` changes its arrays.
 
-    With w_R, w_T the prior weights of rotations and shifts and l(i, j) the log-likelihood, the
-    *mass* of rotation i is ``w_R(i) sum_j w_T(j) exp l(i, j)``. Sums are kept relative to
-    ``exp(offset)``, the largest term so far, so that nothing overflows.
+    With w_T the prior weight of shifts and l(i, j) the log-likelihood, the *mass* of rotation i is
+    ``sum_j w_T(j) exp l(i, j)``. Sums are kept relative to ``exp(offset)``, the largest term so
+    far, so that nothing overflows.
 
     Attributes
     ----------
-    filters : (n, n_shifts, 2 n_terms) float32, pairs of the matched filters.
+    filters : (n, n_shifts, 2, n_terms) float32, real and imaginary parts of the matched filters.
     ctf_power : (n, n_terms) float32, C^2.
     log_shift_weight : (n_shifts,) float32, log w_T, sum of w_T = 1.
     offset : (n,) float64.
-    shift_mass : (n, n_shifts) float64, ``w_T(j) sum_i w_R(i) exp(l(i, j) - offset)``.
+    shift_mass : (n, n_shifts) float64, ``w_T(j) sum_i exp(l(i, j) - offset)``.
     kept_log_mass : (n, n_kept) float32, falling; log of the masses of the heaviest rotations.
     kept_rotation : (n, n_kept) int64, their numbers; -1 where there are none yet.
     kept_shift : (n, n_kept) int32, the likeliest shift at each.
@@ -104,7 +104,7 @@ def start_scan(
     weight = weight - xp.log(xp.exp(weight).sum())
     filters = matched_filters(particles, shift_px, band)
     return Scan(
-        filters=real_pairs(filters).reshape(n, n_shifts, 2 * n_terms),
+        filters=real_planes(filters[:, :, 0]),
         ctf_power=particles.ctf[:, 0] * particles.ctf[:, 0],
         log_shift_weight=weight.astype(xp.float32),
         offset=xp.full(n, -np.inf),
@@ -118,20 +118,21 @@ def start_scan(
     )
 
 
-def update_scan(
-    scan: Scan, slices: Any, first_rotation: int, *, log_rotation_weight: Optional[Any] = None
-) -> None:
+def update_scan(scan: Scan, slices: Any, first_slice: int) -> None:
     """Compare every particle with a block of slices at every shift; the state takes it in.
 
-    Two real matrix products (n n_shifts x 2 n_terms x n_rotations and n x n_terms x n_rotations)
-    and one pass over the scores while they are near.
+    A slice stands for two rotations: slice i is that of rotation 2 i, and its complex conjugate
+    that of rotation 2 i + 1, half a turn further in the plane. With a + b i a matched filter and
+    c + d i a slice, their scores come from ``a c + b d`` and ``a c - b d``: real matrix products
+    (twice n n_shifts x n_terms x n_slices, and n x n_terms x n_slices for the penalty they share),
+    half of what the rotations would take one by one, and one pass over the scores while they are
+    near.
 
     Parameters
     ----------
     scan : changed in place.
-    slices : (n_rotations, n_terms) complex64, on the scan's device.
-    first_rotation : number of the block's first rotation; the others follow.
-    log_rotation_weight : (n_rotations,) float, log of prior weights; 0 by default.
+    slices : (n_slices, n_terms) complex64, on the scan's device.
+    first_slice : number of the block's first slice; the others follow.
 
     Raises
     ------
@@ -141,27 +142,11 @@ def update_scan(
         If arrays live on different devices.
     """
     xp = namespace_of(slices)
-    n_rotations = slices.shape[0]
-    if slices.ndim != 2 or 2 * slices.shape[1] != scan.filters.shape[2]:
+    n_terms = scan.filters.shape[3]
+    if slices.ndim != 2 or slices.shape[1] != n_terms:
         raise ValueError(
-            f"slices must have shape (n_rotations, {scan.filters.shape[2] // 2}), but have "
-            f"{tuple(slices.shape)}"
+            f"slices must have shape (n_slices, {n_terms}), but have {tuple(slices.shape)}"
         )
-    if log_rotation_weight is None:
-        log_rotation_weight = xp.zeros(n_rotations, dtype=xp.float32)
-    if tuple(log_rotation_weight.shape) != (n_rotations,):
-        raise ValueError(
-            f"log_rotation_weight must have shape ({n_rotations},), but has "
-            f"{tuple(log_rotation_weight.shape)}"
-        )
-    twin = twin_of(
-        "cryoralib_plugin.kernels.score", slices=slices, log_rotation_weight=log_rotation_weight,
-        scan=scan.filters,
-    )  # fmt: skip
-    if n_rotations and scan.filters.shape[0]:
-        twin.update(
-            scan,
-            xp.ascontiguousarray(slices, dtype=xp.complex64),
-            int(first_rotation),
-            log_rotation_weight.astype(xp.float32),
-        )
+    twin = twin_of("cryoralib_plugin.kernels.score", slices=slices, scan=scan.filters)
+    if slices.shape[0] and scan.filters.shape[0]:
+        twin.update(scan, xp.ascontiguousarray(slices, dtype=xp.complex64), int(first_slice))

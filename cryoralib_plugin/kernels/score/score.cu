@@ -7,9 +7,9 @@
 // One thread for each particle and rotation.
 __global__ void rotation_masses(
     const float* __restrict__ scores, const float* __restrict__ penalties,
-    const float* __restrict__ log_weight, const float* __restrict__ shift_weight,
-    float* __restrict__ log_mass, float* __restrict__ likelihood, int* __restrict__ shift,
-    long long n_particles, int n_shifts, int n_rotations) {
+    const float* __restrict__ shift_weight, float* __restrict__ log_mass,
+    float* __restrict__ likelihood, int* __restrict__ shift, long long n_particles, int n_shifts,
+    int n_rotations) {
     const long long i = global_thread();
     if (i >= n_particles * n_rotations) return;
     const long long particle = i / n_rotations;
@@ -25,16 +25,15 @@ __global__ void rotation_masses(
     for (int j = 0; j < n_shifts; ++j)
         mass += shift_weight[j] * expf(column[static_cast<long long>(j) * n_rotations] - peak);
     likelihood[i] = peak - penalties[i];
-    log_mass[i] = logf(mass) + likelihood[i] + log_weight[rotation];
+    log_mass[i] = logf(mass) + likelihood[i];
     shift[i] = at;
 }
 
 // One warp for each particle and shift: the sum over the rotations of the block.
 __global__ void shift_masses(
     const float* __restrict__ scores, const float* __restrict__ penalties,
-    const float* __restrict__ log_weight, const float* __restrict__ shift_weight,
-    const double* __restrict__ offset, double* __restrict__ shift_mass, long long n_particles,
-    int n_shifts, int n_rotations) {
+    const float* __restrict__ shift_weight, const double* __restrict__ offset,
+    double* __restrict__ shift_mass, long long n_particles, int n_shifts, int n_rotations) {
     const long long row = global_thread() / 32;
     const int lane = threadIdx.x % 32;
     if (row >= n_particles * n_shifts) return;
@@ -43,9 +42,8 @@ __global__ void shift_masses(
     double total = 0.0;
     for (int i = lane; i < n_rotations; i += 32) {
         const float penalty = penalties[particle * n_rotations + i];
-        const double exponent = static_cast<double>(scores[row * n_rotations + i] - penalty) +
-                                log_weight[i] - offset[particle];
-        total += expf(static_cast<float>(exponent));
+        const double score = scores[row * n_rotations + i] - penalty;
+        total += expf(static_cast<float>(score - offset[particle]));
     }
     for (int step = 16; step > 0; step /= 2)
         total += __shfl_xor_sync(0xffffffffu, total, step);
