@@ -69,10 +69,10 @@ LOCAL_VIEWS, GLOBAL_VIEWS, FEWEST_VIEWS = 24, 125, 4
 """Rotations at which a particle enters a map in local and global rounds, mates among them; of each
 mate at least the last."""
 
-CPU_SECONDS_PER_SCANNED_TERM = 6e-11
+CPU_SECONDS_PER_SCANNED_TERM = 4e-11
 """One term of one rotation and shift in a scan, on one thread."""
 
-CPU_SECONDS_PER_LOCAL_TERM = 1.3e-8
+CPU_SECONDS_PER_LOCAL_TERM = 8e-9
 """One term of one rotation in a phase of a local search, all shifts included, on one thread."""
 
 CPU_SECONDS_PER_ENTERED_TERM = 6e-8

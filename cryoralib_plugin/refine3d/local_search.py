@@ -128,13 +128,17 @@ def local_search(
         else:
             result.put(active, found)
         n_phases[active] += 1
-        learned = _learned(proposal[active], found, search.searches_defocus)
-        proposal = _replaced(proposal, active, learned)
-        spreads = _spreads(learned, search.searches_defocus)
-        falls = (spreads < settings.resting_factor * smallest[active]).any(axis=1)
-        smallest[active] = xp.minimum(smallest[active], spreads)
-        if phase + 1 >= settings.lowest_phases or not to_rest:
-            active = active[((falls & to_rest) | found.is_starved) & found.usable]
+        goes_on = found.is_starved & found.usable
+        # Where nothing is asked of the spreads, only those that go on need new ones.
+        rows = xp.arange(len(active)) if to_rest else xp.flatnonzero(goes_on)
+        learned = _learned(proposal[active[rows]], found[rows], search.searches_defocus)
+        proposal = _replaced(proposal, active[rows], learned)
+        if to_rest:
+            spreads = _spreads(learned, search.searches_defocus)
+            falls = (spreads < settings.resting_factor * smallest[active]).any(axis=1)
+            smallest[active] = xp.minimum(smallest[active], spreads)
+            goes_on |= (falls & found.usable) | (phase + 1 < settings.lowest_phases)
+        active = active[goes_on]
         if not len(active):
             break
     return result, n_phases

@@ -14,7 +14,7 @@ from .resample import n_effective, tempered
 _LEAST_SHARE = 0.08
 """Share of the points that must count where a width is read off them."""
 
-_SMALLEST_MASS = 1e-200
+_SMALLEST_MASS = 1e-30
 """Masses below this have lost terms to the range of numbers: their largest term stands for them."""
 
 _TOLERANCE, _ITERATIONS = 1e-2, 20
@@ -174,18 +174,20 @@ def weigh(points: Points, scores: Any) -> Posterior:
     """
     xp = namespace_of(scores)
     n = len(scores)
-    log_mass = (
-        scores.astype(xp.float64)
-        + points.log_rotation[:, :, None, None]
-        + points.log_shift[:, None, :, None]
-        + points.log_defocus[:, None, None, :]
+    # In the precision of the scores: there are many.
+    rotation, shift, defocus = (
+        prior.astype(xp.float32)
+        for prior in (points.log_rotation, points.log_shift, points.log_defocus)
     )
+    log_mass = scores + rotation[:, :, None, None]
+    log_mass += shift[:, None, :, None]
+    log_mass += defocus[:, None, None, :]
     highest = log_mass.reshape(n, -1).max(axis=1)
     usable = xp.isfinite(highest)
     log_mass -= xp.where(usable, highest, 0.0)[:, None, None, None]
     log_mass = xp.where(usable[:, None, None, None], log_mass, 0.0)
     mass = xp.exp(log_mass)
-    whole = xp.log(mass.reshape(n, -1).sum(axis=1))[:, None]
+    whole = xp.log(mass.reshape(n, -1).sum(axis=1, dtype=xp.float64))[:, None]
     best = scores.reshape(n, -1).max(axis=1).astype(xp.float64)
     rotation, shift, defocus = (
         _log_sum(mass, log_mass, others) - whole for others in ((2, 3), (1, 3), (1, 2))
@@ -205,7 +207,7 @@ def weigh(points: Points, scores: Any) -> Posterior:
 def _log_sum(mass: Any, log_mass: Any, axes: Tuple[int, int]) -> Any:
     """Return ``ln sum exp(log_mass)`` over two axes, also where ``mass = exp(log_mass)`` is 0."""
     xp = namespace_of(mass)
-    total = mass.sum(axis=axes)
+    total = mass.sum(axis=axes, dtype=xp.float64)
     sums = xp.log(xp.maximum(total, _SMALLEST_MASS))
     if bool((total > _SMALLEST_MASS).all()):
         return sums

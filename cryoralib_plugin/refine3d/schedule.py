@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -199,30 +199,30 @@ def _at_rest(stages: Stages, limit: Limits, passed: Tuple[Passed, ...], cutoff: 
     if last.stage == GLOBAL and not stages.global_search:
         # It only looked for particles that came without a pose.
         return True
-    rounds: List[Passed] = []
-    for one in reversed(passed):
-        if one.stage != last.stage:
-            break
-        rounds.insert(0, one)
-    before = passed[: len(passed) - len(rounds)]
     if last.stage == GLOBAL and (
         _restless(last) <= _FEW_PERMILLE and last.cutoff_px >= limit.settled_px
     ):
         return True
     patience = stages.patience_rounds
-    return cutoff <= last.cutoff_px and _rounds_without_gain(rounds, before) >= patience
+    return cutoff <= last.cutoff_px and _rounds_without_gain(passed) >= patience
 
 
-def _rounds_without_gain(rounds: List[Passed], before: Sequence[Passed]) -> int:
-    best = max((one.resolution_px for one in before), default=0)
-    cutoff, count = max((one.cutoff_px for one in before), default=0), 0
-    fewest = 1000
-    for one in rounds:
+def _rounds_without_gain(passed: Sequence[Passed]) -> int:
+    """Return how many of the last rounds brought nothing.
+
+    Poses that were found in a global round are at rest in a local one, so that its rounds count
+    too; that fewer of them changed is no gain for the local one.
+    """
+    stage = passed[-1].stage
+    best, cutoff, count, fewest = 0, 0, 0, 1000
+    for one in passed:
+        is_own = one.stage == stage
         # They come to rest: fewer particles change than in any round before.
-        settling = _FEW_PERMILLE < _restless(one) < _CALMER * fewest
+        settling = is_own and _FEW_PERMILLE < _restless(one) < _CALMER * fewest
         gained = one.resolution_px > best or one.cutoff_px > cutoff or settling
-        fewest = min(fewest, _restless(one))
-        count = 0 if gained else count + 1
+        fewest = min(fewest, _restless(one)) if is_own else 1000
+        is_counted = is_own or stage == LOCAL
+        count = count + 1 if is_counted and not gained else 0
         best, cutoff = max(best, one.resolution_px), max(cutoff, one.cutoff_px)
     return count
 

@@ -113,6 +113,7 @@ def local_scores(
     """
     xp = namespace_of(particles.spectra, rotations, shift_px)
     _check_particles(particles.spectra, particles.ctf)
+    rotations = xp.ascontiguousarray(rotations, xp.float32)
     check_rotations(rotations)
     n, n_terms = particles.spectra.shape
     if rotations.ndim != 4 or rotations.shape[0] != n:
@@ -131,9 +132,7 @@ def local_scores(
     scores = xp.empty(
         (n, rotations.shape[1], shift_px.shape[1], particles.ctf.shape[1]), xp.float32
     )
-    twin.write_local_scores(
-        scores, volume, particles, xp.ascontiguousarray(rotations, xp.float32), shift_px, band
-    )
+    twin.write_local_scores(scores, volume, particles, rotations, shift_px, band)
     return scores
 
 
