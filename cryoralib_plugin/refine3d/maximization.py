@@ -10,6 +10,7 @@ import numpy as np
 
 from cryoralib_plugin.fourier.fsc import MaskedFsc, fsc, last_shell_above
 from cryoralib_plugin.kernels.backproject import SliceSums
+from cryoralib_plugin.kernels.threads import in_threads
 
 from .class_differences import difference_filters, filtered_differences
 from .classes import class_shares, faint_contrast, told_apart
@@ -226,19 +227,16 @@ def _left_out(
     """
     if len(parts[0]) == 1:
         return _NOTHING
-    settings = task.config.reconstruction
-    return np.stack(
-        [
-            [
-                map_without(
-                    HalfSums.of(without(slices[half], part), settings),
-                    halves[1 - half], curve, joined_px,
-                )
-                for part in parts[half]
-            ]
-            for half in (0, 1)
-        ]
-    )  # fmt: skip
+    settings, box = task.config.reconstruction, task.box_size_px
+    maps = np.empty((2, len(parts[0]), box, box, box), np.float32)
+
+    def make(place: Tuple[int, int]) -> None:
+        half, number = place
+        rest = HalfSums.of(without(slices[half], parts[half][number]), settings)
+        maps[half, number] = map_without(rest, halves[1 - half], curve, joined_px)
+
+    in_threads(make, np.ndindex(2, len(parts[0])))
+    return maps
 
 
 def _displacement_px(

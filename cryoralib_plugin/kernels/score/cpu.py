@@ -10,8 +10,8 @@ from numba import njit
 
 from cryoralib_plugin.fourier.band import FourierBand, phase_tables
 from cryoralib_plugin.fourier.volume import FourierVolume
-from cryoralib_plugin.kernels._threads import in_threads
 from cryoralib_plugin.kernels.project.cpu import grid_and_places, scratch_of, write_slice
+from cryoralib_plugin.kernels.threads import in_threads
 
 from . import WhitenedParticles, power_of, real_pairs, real_planes
 

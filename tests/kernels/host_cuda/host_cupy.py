@@ -12,29 +12,46 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, Callable
 
 import numpy as np
+import scipy.fft
 
 from tests.kernels.host_cuda.compiler import HostKernel, compile_kernel
 
 # Functions used by the package's device code; all of them exist in CuPy 13 and 14.
 _FUNCTIONS = (
     "abs",
+    "all",
+    "any",
     "arange",
+    "arccos",
     "arcsin",
+    "arctan2",
+    "argmax",
     "argsort",
     "ascontiguousarray",
+    "bincount",
+    "broadcast_to",
+    "ceil",
+    "clip",
     "concatenate",
     "cos",
+    "cross",
     "cumsum",
     "deg2rad",
+    "diagonal",
     "divide",
+    "einsum",
     "empty",
     "empty_like",
     "exp",
+    "eye",
+    "flatnonzero",
+    "floor",
     "full",
     "hypot",
     "isfinite",
     "linspace",
     "log",
+    "logaddexp",
     "matmul",
     "max",
     "maximum",
@@ -50,11 +67,15 @@ _FUNCTIONS = (
     "rint",
     "round",
     "sin",
+    "sort",
     "sqrt",
+    "squeeze",
     "stack",
     "sum",
-    "tanh",
+    "swapaxes",
     "take",
+    "take_along_axis",
+    "tanh",
     "tile",
     "transpose",
     "where",
@@ -151,8 +172,10 @@ def make_module() -> ModuleType:
         setattr(module, name, _wrapped(getattr(np, name)))
     for name in _TYPES:
         setattr(module, name, getattr(np, name))
-    transforms = {name: _wrapped(getattr(np.fft, name)) for name in _FFT_FUNCTIONS}
+    # Like CuPy's, and unlike NumPy's, these keep single precision.
+    transforms = {name: _wrapped(getattr(scipy.fft, name)) for name in _FFT_FUNCTIONS}
     module.fft = SimpleNamespace(**transforms)
+    module.linalg = SimpleNamespace(inv=_wrapped(np.linalg.inv), eigh=_wrapped(np.linalg.eigh))
     module.ndarray = HostDeviceArray
     module.asarray = lambda value, dtype=None: on_device(np.array(value, dtype=dtype))
     module.array = module.asarray
