@@ -102,8 +102,8 @@ class ParticleFilter:
     lowest_phases: int = param(
         2,
         label="Phases at least",
-        help="Phases of drawing and weighing support points in a round, at least; those that close "
-        "in after a scan are not counted.",
+        help="Phases of drawing and weighing support points in a local or defocus round, at least. "
+        "In a global round a particle goes on only where too few of its points count.",
         minimum=1,
         maximum=99,
         expert=True,

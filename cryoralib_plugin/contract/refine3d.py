@@ -183,7 +183,8 @@ class Stages:
     patience_rounds: int = param(
         2,
         label="Rounds without gain",
-        help="A local stage ends after so many rounds without a finer resolution or cut-off.",
+        help="A stage ends after so many rounds without a finer resolution or cut-off, while no "
+        "fewer particles change their pose or class; those before a local stage count too.",
         minimum=1,
         maximum=100,
         expert=True,

@@ -134,10 +134,11 @@ def global_search(
 
     The scan keeps many of the heaviest rotations of each particle; points drawn from them close in
     on the peaks by halves, while the cut-off grows to that of the round. Particles that have one
-    pose are searched near it; the others keep all their poses. Those that know poses are not
-    scanned in every round: between scans their points close in from those they remember. A particle
-    that had one pose leaves it only for one whose log-likelihood is higher by a margin. Spreads may
-    still fall when a round ends: the next one goes on from there.
+    pose are searched near it; the others keep all their poses, beside those of a scan. Those that
+    know poses are not scanned in every round, unless they are doubtful: between scans their points
+    close in from those they remember. A particle that had one pose leaves it only for one whose
+    log-likelihood is higher by a margin. Spreads may still fall when a round ends: the next one
+    goes on from there.
 
     Parameters
     ----------
