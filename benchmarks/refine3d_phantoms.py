@@ -30,7 +30,7 @@ from cryoralib_plugin.io.mrc import read_mrc
 
 MOLECULES = {
     "D7": ("groel_EMD-1997_D7_2.02A_100.mrc", 56, 3.6, 170, 40, 0.1, 400),
-    "O": ("apoferritin_CAmodel_O_3.0A_72.mrc", 54, 4.0, 150, 25, 0.1, 300),
+    "O": ("apoferritin_CAmodel_O_3.0A_72.mrc", 54, 4.0, 150, 25, 0.3, 300),
 }
 """Map, box (px), pixel (A), diameter (A), start (A), SNR, particles."""
 
