@@ -64,3 +64,21 @@ def test_rounds_agree(device_backend, stage, n_classes):
     probability = here.class_probability[close]
     np.testing.assert_allclose(there.class_probability[close], probability, atol=0.02)
     assert np.corrcoef(maps.ravel(), others.ravel())[0, 1] > 0.999
+
+
+def test_poses_of_a_local_round_agree_to_a_twentieth_of_a_degree(device_backend):
+    n, box = 120, 32
+    posed = posed_blobs(
+        n, box, amplitude=1.0, particle_diameter_angst=80.0, initial_resolution_angst=16.0
+    )
+    noise = np.full((2, 1, box // 2 + 1), posed.noise_power)
+    found = []
+    for device in (CpuDevice(), device_backend.device):
+        task = replace(posed.task, device=device)
+        state, cloud = state_of_map(task, posed.volume, noise), _first_cloud(task)
+        step, before = Step(1, LOCAL, 11, 13), Outcome.none(n, 1)
+        found.append(compare_and_sum(task, state, step, cloud, before, lambda n: None)[1])
+    apart = angle_between(found[0].rotations, found[1].rotations)
+    # The posteriors themselves are a degree wide.
+    assert np.median(found[0].angular_std_deg) > 0.8
+    assert (apart < 0.05).mean() >= 0.99
