@@ -25,6 +25,9 @@ _LEAST_EFFECTIVE = 0.2
 _FIRST_STREAM, _OWN_STREAM, _THINNING_STREAM = 8, 14, 16
 """Numbers of the random streams: moves of points, of remembered ones, and draws from them."""
 
+_NOWHERE = 1e-300
+"""Density that counts as none, and has a logarithm."""
+
 _COPIES = 2
 """Points tried for each one that a particle remembers."""
 
@@ -163,7 +166,8 @@ def remembered_points(
     def log_shifts(points: Any) -> Any:
         apart = ((points[:, :, None] - shift_px[:, None]) ** 2).sum(axis=-1)
         kernels = xp.exp(-0.5 * apart / steps.shift_px**2).sum(axis=-1)
-        return xp.log(kernels / (2.0 * np.pi * steps.shift_px**2))
+        # A shift of the scan may be far from all that are remembered.
+        return xp.log(xp.maximum(kernels, _NOWHERE) / (2.0 * np.pi * steps.shift_px**2))
 
     if scanned is None:
         return Drawn(
