@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Symmetric molecules: GroEL (D7) and apoferritin (O), simulated and refined in their symmetry.
 
-python benchmarks/refine3d_phantoms.py [--only D7]
+python benchmarks/refine3d_phantoms.py [--only D7] [--snr 0.1]
 """
 
 from __future__ import annotations
@@ -39,13 +39,14 @@ def main() -> int:
     """Simulate, refine and print the figures."""
     parser = arguments(__doc__)
     parser.add_argument("--only", choices=sorted(MOLECULES))
+    parser.add_argument("--snr", type=float, help="of the images; each molecule's own by default")
     given = parser.parse_args()
     folder, verdicts = folder_of(given), Verdicts()
     for name in [given.only] if given.only else sorted(MOLECULES):
         file, box, pixel, diameter, start, snr, n = MOLECULES[name]
         images = simulated(
             folder / name, map_file=DATA / "maps" / file, n_particles=n, box_size_px=box,
-            pixel_size_angst=pixel, snr=snr, shift_max_px=2,
+            pixel_size_angst=pixel, snr=given.snr or snr, shift_max_px=2,
         )  # fmt: skip
         run = refine(
             images / "run", given, particles_file=images / "particles.star",

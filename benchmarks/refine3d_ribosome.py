@@ -35,6 +35,7 @@ from benchmarks._refine3d import (
     simulated,
     with_true_map,
 )
+from benchmarks.refine3d_thunder import TURNED_AWAY, turn_over
 from cryoralib_plugin.fourier.band import FourierBand
 from cryoralib_plugin.fourier.masks3d import soft_sphere
 from cryoralib_plugin.io.mrc import read_mrc
@@ -90,6 +91,8 @@ def measured(folder: Path, given, verdicts: Verdicts, clean_shell: Optional[int]
     if clean_shell is not None:
         verdicts.above("    and against the clean set", shell, clean_shell - 1)
         _score_junk(rows, kinds, verdicts)
+    else:
+        verdicts.below("turn-over of a global round (F6)", turn_over(run, truth), TURNED_AWAY)
     free = errors(found, truth, gauge=gauge)
     verdicts.say("errors", str(errors(found, truth)))
     verdicts.say("errors without the motion of the whole map", str(free))

@@ -37,8 +37,8 @@ MAP_COPIES = 7
 """Maps of float32 for each class: references and unfiltered halves, merged map, mask, one spare.
 Maps without the particles of a part come on top."""
 
-FILTER_BYTES = 8
-"""A term of a matched filter: one for each image, shift and term of a scan."""
+FILTER_BYTES = 2 * 8
+"""A term of a matched filter, while its parts are laid apart: for each image, shift and term."""
 
 LOCAL_BYTES = 3 * 8
 """Terms of a particle that the search works with at once: spectrum, CTF, slices."""

@@ -116,11 +116,14 @@ def test_a_scan_finds_poses_from_nothing(case):
     assert (error < 10.0).mean() >= 0.95
 
 
-def test_a_scan_never_loses_a_good_pose(case, near_truth):
+@pytest.mark.parametrize("doubtful", [False, True])
+def test_a_scan_never_loses_a_good_pose(case, near_truth, doubtful):
     data, volume, rotations, shifts = case
     start = around(rotations, shifts, 2.0, 0.3)
-    yes = np.ones(N, bool)
-    found, _ = global_search(data, volume, start, points(start), yes, yes, scan_set(), SEARCH)
+    known = np.ones(N, bool)
+    found, _ = global_search(
+        data, volume, start, points(start), known, known & doubtful, scan_set(), SEARCH
+    )
     # What replaces the right pose must explain the image better, by the margin.
     left = angle_between(found.best_rotation(), rotations) > 15.0
     margin = SEARCH.filter.keep_pose_margin - 0.5
