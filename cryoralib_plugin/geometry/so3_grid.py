@@ -21,7 +21,7 @@ _PSI = 1.533751168755204288118041
 
 _COVER = 1.1
 _COVER_IN_UNIT = 1.3
-"""Widest gaps in units of the spacing, measured with 10^5 probes on 30 to 30,000 points.
+"""Widest gaps in units of the spacing, measured with 20,000 probes on 30 to 3,000 points.
 
 Borders, of an asymmetric unit and between both of a pair, widen gaps a little.
 """

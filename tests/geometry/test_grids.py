@@ -36,10 +36,10 @@ def nearest_deg(points: np.ndarray, operators: np.ndarray, probes: np.ndarray) -
 
 
 @pytest.mark.parametrize("n", [30, 300, 3000, 10000])
-def test_no_rotation_is_further_than_the_covering_radius(n):
+def test_no_rotation_is_further_than_the_spacing_of_a_spiral(n):
     gaps = nearest_deg(super_fibonacci(n), symmetry_operators("C1"), random_rotations(1, 30000))
-    assert gaps.max() < covering_radius_deg(n)
-    assert covering_radius_deg(n) < 1.3 * gaps.max(), "the bound is not tight"
+    assert gaps.max() < spacing_deg(n)
+    assert spacing_deg(n) < 1.3 * gaps.max(), "the bound is not tight"
 
 
 def test_random_points_leave_wider_gaps():
