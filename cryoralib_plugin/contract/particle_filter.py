@@ -149,3 +149,8 @@ class ParticleFilter:
         help="Particles whose pose is uncertain count less in the map. Weights have the mean 1 in "
         "each half and are kept between 0.1 and 3; they are written for every particle.",
     )
+
+    @property
+    def n_shifts_each(self) -> int:
+        """Support points in shift of each particle: one where particles are not shifted."""
+        return self.n_local_shifts if self.shift_std_px > 0.0 else 1

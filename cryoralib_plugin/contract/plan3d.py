@@ -211,7 +211,7 @@ def workload3d_of(
         n_scan_rotations=settings.n_scan_rotations or math.ceil(rotations),
         n_scan_shifts=shifts if settings.shift_std_px else 1,
         n_local_rotations=settings.n_local_rotations,
-        n_local_shifts=settings.n_local_shifts if settings.shift_std_px else 1,
+        n_local_shifts=settings.n_shifts_each,
         n_local_defoci=settings.n_local_defoci if stages.defocus_search else 1,
         n_parts=config.reconstruction.parts_of_half(box),
         cache=config.preprocess.cache,

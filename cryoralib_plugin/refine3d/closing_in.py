@@ -22,8 +22,11 @@ from .resample import rows_of_counts, systematic_counts, tempered
 _LEAST_EFFECTIVE = 0.2
 """Share of the points that must count while they close in."""
 
-_FIRST_STREAM, _OWN_STREAM, _THINNING_STREAM = 8, 14, 16
-"""Numbers of the random streams: moves of points, of remembered ones, and draws from them."""
+_MOVE_STREAM, _OWN_STREAM, _THINNING_STREAM = 4, 12, 16
+"""Numbers of the first random streams: moves of points, of remembered ones, and draws from them.
+
+Each has one for rotations and one for shifts, in every phase.
+"""
 
 _NOWHERE = 1e-300
 """Density that counts as none, and has a logarithm."""
@@ -34,12 +37,13 @@ _COPIES = 2
 
 @dataclass(frozen=True)
 class Drawn:
-    """Points drawn from weighted ones, and the logarithms of what their weights must undo.
+    """Points all over the rotations and shifts, and the logarithms of what each one counts.
 
     Attributes
     ----------
     rotations, shift_px : (n, n_rotations, 4) and (n, n_shifts, 2) float64.
-    log_rotation, log_shift : float64, without the last axis of the points.
+    log_rotation, log_shift : float64, without the last axis of the points
+        Logarithms of what the likelihoods of the points are multiplied by.
     """
 
     rotations: Any
@@ -95,8 +99,10 @@ def closed_in(
     """Return posteriors on fewer and fewer points that close in on the peaks, and their last step.
 
     Each phase weighs its points, draws as many as the next one has with weights tempered so that
-    many count, and moves them by steps half as long, while the cut-off grows. What tempering
-    changed is undone by the weights.
+    many count, and moves them by steps half as long, while the cut-off grows. Weights undo what
+    the draw before them preferred, so that a phase does not count twice in the next one. What came
+    before stays: where points were tried is the prior of where they end, which is how a particle
+    filter remembers, and the first of three phases counts a little in the last.
 
     Parameters
     ----------
@@ -111,7 +117,7 @@ def closed_in(
     """
     xp = namespace_of(data.spectra)
     cloud = first
-    n_shifts = min(search.filter.n_local_shifts, first.shift_px.shape[1])
+    n_shifts = search.filter.n_shifts_each
     for phase, radius in enumerate(radii_px):
         points = Points(
             cloud.rotations,
@@ -124,14 +130,27 @@ def closed_in(
         found = scored(data.within(data.band.lowest_px, int(radius)), volume, points)
         if phase < len(sizes):
             steps = steps.halved()
-            cloud = _thinned(found, sizes[phase], n_shifts, phase, data.ids, search)
-            cloud = _moved(data.ids, cloud, steps, _FIRST_STREAM + 1 + phase, search)
+            cloud = _thinned(cloud, found, sizes[phase], n_shifts, phase, data.ids, search)
+            cloud = _moved(data.ids, cloud, steps, _MOVE_STREAM + 2 * phase, search)
     return found, steps
 
 
-def first_points(ids: Any, cloud: Drawn, steps: Steps, search: Search) -> Drawn:
-    """Return the points of a first phase: those of a scan, moved off its grid."""
-    return _moved(ids, cloud, steps, _FIRST_STREAM, search)
+def turned(ids: Any, rotations: Any, step_deg: float, stream: int, search: Search) -> Any:
+    """Return rotations (n, n_points, 4) turned at random about the axes of their own images."""
+    xp = namespace_of(rotations)
+    n_points = rotations.shape[1]
+    normals = search.normals(stream, ids, 4 * n_points).reshape(-1, n_points, 4)
+    ratio = xp.full((len(ids), 3), ratio_of_scale(step_deg))
+    return normalise(multiply(rotations, draw_steps(ratio, normals)))
+
+
+def shifted(ids: Any, shift_px: Any, step_px: float, stream: int, search: Search) -> Any:
+    """Return shifts (n, n_points, 2) moved at random, unless particles are not shifted at all."""
+    if search.filter.shift_std_px == 0.0:
+        return shift_px
+    n_points = shift_px.shape[1]
+    normals = search.normals(stream, ids, 2 * n_points).reshape(-1, n_points, 2)
+    return shift_px + step_px * normals
 
 
 def remembered_points(
@@ -184,46 +203,39 @@ def remembered_points(
 
 
 def _moved(ids: Any, cloud: Drawn, steps: Steps, stream: int, search: Search) -> Drawn:
-    """Return points moved by random steps of a given scale about the axes of their own images."""
-    xp = namespace_of(cloud.rotations)
-    n_rotations, n_shifts = cloud.rotations.shape[1], cloud.shift_px.shape[1]
-    draws = search.normals(stream, ids, 4 * n_rotations + 2 * n_shifts)
-    ratio = xp.full((len(ids), 3), ratio_of_scale(steps.rotation_deg))
-    turns = draw_steps(ratio, draws[:, : 4 * n_rotations].reshape(-1, n_rotations, 4))
-    moves = steps.shift_px * draws[:, 4 * n_rotations :].reshape(-1, n_shifts, 2)
-    if search.filter.shift_std_px == 0.0:
-        moves = xp.zeros_like(moves)
+    """Return points moved at random by steps of a given scale."""
     return Drawn(
-        normalise(multiply(cloud.rotations, turns)), cloud.shift_px + moves,
+        turned(ids, cloud.rotations, steps.rotation_deg, stream, search),
+        shifted(ids, cloud.shift_px, steps.shift_px, stream + 1, search),
         cloud.log_rotation, cloud.log_shift,
     )  # fmt: skip
 
 
 def _thinned(
-    found: Posterior, n_rotations: int, n_shifts: int, phase: int, ids: Any, search: Search
-) -> Drawn:
-    """Return points drawn from a posterior."""
+    cloud: Drawn, found: Posterior, n_rotations: int, n_shifts: int, phase: int, ids: Any,
+    search: Search,
+) -> Drawn:  # fmt: skip
+    """Return points drawn from a cloud by what was found of it.
+
+    Their weights undo this draw, ``w^b``, and nothing before it: see `closed_in`.
+    """
     xp = namespace_of(found.rotations)
     stream = _THINNING_STREAM + 2 * phase
-    turned, undone = _drawn_rows(found.log_rotation_weight, n_rotations, stream, ids, search)
-    shifted, undone_shift = _drawn_rows(found.log_shift_weight, n_shifts, stream + 1, ids, search)
+    rows, dense = _drawn_rows(found.log_rotation_weight, n_rotations, stream, ids, search)
+    columns, dense_shift = _drawn_rows(found.log_shift_weight, n_shifts, stream + 1, ids, search)
     return Drawn(
-        xp.take_along_axis(found.rotations, turned[..., None], axis=1),
-        xp.take_along_axis(found.shift_px, shifted[..., None], axis=1),
-        undone,
-        undone_shift,
+        xp.take_along_axis(cloud.rotations, rows[..., None], axis=1),
+        xp.take_along_axis(cloud.shift_px, columns[..., None], axis=1),
+        -xp.take_along_axis(dense, rows, axis=1),
+        -xp.take_along_axis(dense_shift, columns, axis=1),
     )
 
 
 def _drawn_rows(
     log_weights: Any, n_points: int, stream: int, ids: Any, search: Search
 ) -> Tuple[Any, Any]:
-    """Return which points a systematic resampling takes, and what their weights must undo.
-
-    A point drawn in proportion to ``w^b`` stands for the share ``w^b`` already.
-    """
-    xp = namespace_of(log_weights)
+    """Return which points a systematic resampling takes, and ``b log w`` of all points."""
     powers, exponent = tempered(log_weights, max(1.0, _LEAST_EFFECTIVE * n_points))
     offsets = uniform(search.seed, search.iteration, stream, ids, 1)[:, 0]
     rows = rows_of_counts(systematic_counts(powers, offsets, n_points), n_points)
-    return rows, -exponent[:, None] * xp.take_along_axis(log_weights, rows, axis=1)
+    return rows, exponent[:, None] * log_weights

@@ -21,13 +21,19 @@ from cryoralib_plugin.kernels.project import project
 from cryoralib_plugin.kernels.random import normal, uniform
 from cryoralib_plugin.kernels.score.scan import start_scan, update_scan
 
-from .closing_in import Drawn, Scanned, Steps, closed_in, first_points, remembered_points
+from .closing_in import Drawn, Scanned, Steps, closed_in, remembered_points, shifted, turned
 from .local_search import Proposal, Search, local_search, shift_prior
 from .particle_data import ParticleData
 from .posterior import Posterior, spread_of_points
 
 _KEPT = 512
 """Heaviest rotations of a scan that are looked at again, beyond the cut-off of the scan."""
+
+_NO_SHARE = 1e-12
+"""Share of the mass of a scan below which shifts are told apart by where they are."""
+
+_TRIED_STREAM = 2
+"""Number of the first random stream of the moves of a scan."""
 
 _SLICES_PER_BLOCK = 1024
 
@@ -49,16 +55,22 @@ class ScanSet:
     ----------
     rotations : (n_rotations, 4) float64, in the asymmetric unit, in pairs: see `scan_rotations`.
     shift_px : (n_shifts, 2) float64.
+    tried_rotations, tried_shift_px : (n_rotations, 4) and (n_shifts, 2) float64
+        Each of them moved at random by half a step: what particles try next of the heaviest. As
+        moves go with the numbers, one more or less of the heaviest changes nothing for the others.
     operators : (order, 4) float64, of the symmetry.
     cutoff_px : exclusive radius of the scan, at most that of the round.
-    step_deg : distance of neighbours.
+    step_deg, step_px : distance of neighbours.
     """
 
     rotations: Any
     shift_px: Any
+    tried_rotations: Any
+    tried_shift_px: Any
     operators: Any
     cutoff_px: int
     step_deg: float
+    step_px: float
 
     @property
     def n_in_all_rotations(self) -> int:
@@ -71,12 +83,6 @@ class ScanSet:
         for first in range(0, len(firsts), _SLICES_PER_BLOCK):
             block = to_matrices(firsts[first : first + _SLICES_PER_BLOCK])
             yield first, project(volume, block, band)
-
-    @property
-    def step_px(self) -> float:
-        """Distance of neighbouring shifts."""
-        extent = float(np.sqrt((np.asarray(self.shift_px.tolist()) ** 2).sum(axis=1).max()))
-        return extent * np.sqrt(np.pi / len(self.shift_px))
 
 
 def make_scan_set(
@@ -108,16 +114,18 @@ def make_scan_set(
     key = np.zeros(1, np.int64)
     turn = normalise(normal(search.seed, search.iteration, 0, key, 4)[0])
     angle = 2.0 * np.pi * uniform(search.seed, search.iteration, 1, key, 1)[0, 0]
-    if settings.shift_std_px == 0.0:
-        shifts = np.zeros((1, 2))
-    else:
+    rotations = scan_rotations(n_rotations, operators, turn)
+    step_deg = spacing_deg(n_rotations, order)
+    shifts, step_px = np.zeros((1, 2)), 0.0
+    if settings.shift_std_px > 0.0:
         reach = scan_radius_px(settings.shift_std_px)
         density = settings.shift_density * (fine / box_size_px) ** 2
         shifts = scan_shifts(n_scan_shifts(reach, density), reach, angle)
-    return ScanSet(
-        scan_rotations(n_rotations, operators, turn), shifts, operators, fine,
-        spacing_deg(n_rotations, order),
-    )  # fmt: skip
+        step_px = float(reach * np.sqrt(np.pi / len(shifts)))
+    numbers = np.arange(len(rotations)), np.arange(len(shifts))
+    tried = turned(numbers[0], rotations[:, None], 0.5 * step_deg, _TRIED_STREAM, search)[:, 0]
+    moved = shifted(numbers[1], shifts[:, None], 0.5 * step_px, _TRIED_STREAM + 1, search)[:, 0]
+    return ScanSet(rotations, shifts, tried, moved, operators, fine, step_deg, step_px)
 
 
 def global_search(
@@ -168,16 +176,16 @@ def global_search(
     remembers, is_scanned = known & ~settled, is_due | doubtful | ~known
     rows = xp.flatnonzero(is_scanned)
     if len(rows):
-        scanned, best = _scanned_points(data[rows], volume, scan_set, steps, search)
+        scanned, best = _scanned_points(data[rows], volume, scan_set, search)
         for enriched in (False, True):
             some = xp.flatnonzero(remembers[rows] == enriched)
             chosen, first = rows[some], scanned[some]
             if not len(some):
                 continue
             if enriched:
-                turned = nearest_mates(cloud[0][chosen], best[some][:, None], scan_set.operators)
+                mates = nearest_mates(cloud[0][chosen], best[some][:, None], scan_set.operators)
                 first = remembered_points(
-                    data[chosen].ids, turned, cloud[1][chosen], steps.halved(), search,
+                    data[chosen].ids, mates, cloud[1][chosen], steps.halved(), search,
                     Scanned(first, scan_set.n_in_all_rotations, scan_set.step_px**-2),
                 )  # fmt: skip
             sizes = (max(first.rotations.shape[1] // 2, n_local), n_local)
@@ -262,7 +270,7 @@ def _looked_for(
 
 
 def _scanned_points(
-    data: ParticleData, volume: FourierVolume, scan_set: ScanSet, steps: Steps, search: Search
+    data: ParticleData, volume: FourierVolume, scan_set: ScanSet, search: Search
 ) -> Tuple[Drawn, Any]:
     """Return points near the heaviest rotations and shifts of a scan, all alike, and the best."""
     xp = namespace_of(data.spectra)
@@ -282,16 +290,27 @@ def _scanned_points(
     # of other sizes do otherwise.
     kept = xp.sort(scan.kept_rotation, axis=1)
     rotations = nearest_mates(
-        scan_set.rotations[xp.maximum(kept, 0)], best[:, None], scan_set.operators
+        scan_set.tried_rotations[xp.maximum(kept, 0)], best[:, None], scan_set.operators
     )
-    n_shifts = settings.n_local_shifts if settings.shift_std_px > 0.0 else 1
-    n_heavy = min(n_shifts, len(scan_set.shift_px))
-    rows = xp.sort(xp.argsort(-scan.shift_mass, axis=1)[:, :n_heavy], axis=1)
-    rows = rows[:, xp.arange(n_shifts) % n_heavy]
+    rows = _heavy_shifts(scan.shift_mass, scan_set, settings.n_shifts_each)
     # All that was kept is looked at once, whatever its mass.
     even = xp.where(kept >= 0, 0.0, -xp.inf)
-    heaviest = Drawn(rotations, scan_set.shift_px[rows], even, xp.zeros(rows.shape))
-    return first_points(data.ids, heaviest, steps, search), best
+    return Drawn(rotations, scan_set.tried_shift_px[rows], even, xp.zeros(rows.shape)), best
+
+
+def _heavy_shifts(mass: Any, scan_set: ScanSet, n_shifts: int) -> Any:
+    """Return the numbers of the heaviest shifts, (n, n_shifts) at most, by number.
+
+    Where the mass of a shift is too small for a number, the nearer to the heaviest the better.
+    """
+    xp = namespace_of(mass)
+    if mass.shape[1] == 1:
+        return xp.zeros(mass.shape, dtype=xp.int64)
+    share = mass / xp.maximum(mass.sum(axis=1, keepdims=True), _NO_SHARE)
+    heaviest = scan_set.shift_px[mass.argmax(axis=1)]
+    apart = ((scan_set.shift_px - heaviest[:, None]) ** 2).sum(axis=-1) / scan_set.step_px**2
+    order = xp.argsort(-(share + _NO_SHARE / (1.0 + apart)), axis=1)
+    return xp.sort(order[:, :n_shifts], axis=1)
 
 
 def _around_the_best(

@@ -169,7 +169,7 @@ def _drawn(ids: Any, proposal: Proposal, widening: float, phase: int, search: Se
     settings = search.filter
     n_defoci = settings.n_local_defoci if search.searches_defocus else 1
     n_rotations = settings.n_local_rotations
-    n_shifts = settings.n_local_shifts if settings.shift_std_px > 0.0 else 1
+    n_shifts = settings.n_shifts_each
     draws = search.normals(_LOCAL_PHASE + phase, ids, 4 * n_rotations + 2 * n_shifts + n_defoci)
     normals = draws[:, : 4 * n_rotations].reshape(-1, n_rotations, 4)
     ratio = xp.clip(widening**2 * proposal.rotation.ratio, ratio_of_scale(_NARROWEST_DEG), 1.0)

@@ -106,7 +106,7 @@ def _first_cloud(task: Task) -> PoseCloud:
         len(task.rows),
         task.n_classes,
         settings.n_local_rotations,
-        settings.n_local_shifts if settings.shift_std_px > 0.0 else 1,
+        settings.n_shifts_each,
         even_factors(n_defoci, settings.defocus_std),
     )
     if not task.config.reference.start_from_poses:

@@ -66,17 +66,20 @@ def test_rounds_agree(device_backend, stage, n_classes):
     assert np.corrcoef(maps.ravel(), others.ravel())[0, 1] > 0.999
 
 
-def test_poses_of_a_local_round_agree_to_a_twentieth_of_a_degree(device_backend):
-    n, box = 120, 32
+@pytest.mark.parametrize("stage", [GLOBAL, LOCAL])
+def test_poses_agree_to_a_twentieth_of_a_degree(device_backend, stage):
+    n, box = 100, 32
     posed = posed_blobs(
-        n, box, amplitude=1.0, particle_diameter_angst=80.0, initial_resolution_angst=16.0
-    )
+        n, box, amplitude=1.0, particle_diameter_angst=80.0, initial_resolution_angst=16.0,
+        start_from_poses=stage == LOCAL,
+    )  # fmt: skip
     noise = np.full((2, 1, box // 2 + 1), posed.noise_power)
     found = []
     for device in (CpuDevice(), device_backend.device):
-        task = replace(posed.task, device=device)
+        task = with_parameters(posed.task, "filter", n_scan_rotations=2000, shift_std_px=1.0)
+        task = replace(task, device=device)
         state, cloud = state_of_map(task, posed.volume, noise), _first_cloud(task)
-        step, before = Step(1, LOCAL, 11, 13), Outcome.none(n, 1)
+        step, before = Step(1, stage, 11, 13), Outcome.none(n, 1)
         found.append(compare_and_sum(task, state, step, cloud, before, lambda n: None)[1])
     apart = angle_between(found[0].rotations, found[1].rotations)
     # The posteriors themselves are a degree wide.

@@ -26,11 +26,9 @@ from cryoralib_plugin.geometry.rotations import (
     to_matrices,
     to_rotation_vectors,
 )
-from cryoralib_plugin.geometry.so3_grid import scan_rotations
 from cryoralib_plugin.geometry.symmetry import symmetry_operators
 from cryoralib_plugin.optics.ctf import CtfParameters
-from cryoralib_plugin.refine3d.closing_in import Drawn, Scanned, Steps, remembered_points
-from cryoralib_plugin.refine3d.global_search import global_search, make_scan_set
+from cryoralib_plugin.refine3d.global_search import _heavy_shifts, global_search, make_scan_set
 from cryoralib_plugin.refine3d.local_search import Proposal, Search, local_search
 from cryoralib_plugin.refine3d.particle_data import particle_data
 from tests.reference.gaussian_map import blobs
@@ -168,48 +166,20 @@ def test_a_doubtful_particle_is_looked_for_more_often(case):
     assert right[True].mean() >= 0.9 > 0.75 > right[False].mean()
 
 
-def test_points_of_a_scan_and_remembered_ones_together_weigh_what_they_cover():
-    pose, n = np.array([1.0, 0.0, 0.0, 0.0]), 20
-    rng = np.random.default_rng(3)
-    ratio = np.full((n, 3), ratio_of_scale(8.0))
-    own = draw_steps(ratio, rng.normal(size=(n, 125, 4)))
-    operators = symmetry_operators("C1")
-    turns = normalise(rng.normal(size=(n, 4)))
-    grid = np.stack([scan_rotations(3000, operators, turn) for turn in turns])
-    nothing = np.zeros((n, 3000)), np.zeros((n, 30))
-    scanned = Scanned(Drawn(grid, rng.normal(size=(n, 30, 2)), *nothing), 3000, 1.0)
-    drawn = remembered_points(
-        np.arange(n), own, np.zeros((n, 25, 2)), Steps(4.0, 0.5), SEARCH, scanned
-    )
-    assert drawn.rotations.shape == (n, 3250, 4) and drawn.shift_px.shape == (n, 55, 2)
-    # The share of all rotations that turn by less than an angle is (angle - sin(angle)) / pi.
-    near = angle_between(drawn.rotations, pose) < 30.0
-    share = (np.deg2rad(30.0) - np.sin(np.deg2rad(30.0))) / np.pi
-    covered = (np.exp(drawn.log_rotation) * near).sum(axis=1)
-    assert covered.mean() == pytest.approx(share, rel=0.07)
-    # Where many are remembered, the scan hardly counts.
-    close = angle_between(drawn.rotations, pose) < 4.0
-    weight = np.exp(drawn.log_rotation)
-    assert np.median(weight[close]) < 0.1 * np.median(weight[~near])
-
-
-def test_remembered_points_weigh_what_their_density_undoes():
-    # Uneven numbers about two poses must not make the crowded one more likely.
-    turn = from_axis_angle(np.array([1.0, 0.0, 0.0]), 90.0)
-    pair = np.stack([np.array([1.0, 0.0, 0.0, 0.0]), turn])
-    crowded = np.repeat(pair, (100, 25), axis=0)[None].repeat(40, axis=0)
-    drawn = remembered_points(
-        np.arange(40), crowded, np.zeros((40, 25, 2)), Steps(2.0, 0.5), SEARCH
-    )
-    mass = np.exp(drawn.log_rotation)
-    near = [angle_between(drawn.rotations, pose) < 3.0 for pose in pair]
-    assert near[0].sum() == pytest.approx(4 * near[1].sum(), rel=0.1)
-    first, second = ((mass * one).sum() for one in near)
-    assert first == pytest.approx(second, rel=0.1)
-    # Shifts: a weight is the area that a point stands for.
-    weight = np.exp(drawn.log_shift)
-    density = np.exp(-0.5 * (drawn.shift_px**2).sum(axis=-1) / 0.5**2)
-    np.testing.assert_allclose(weight * density, 2.0 * np.pi * 0.5**2 / 25)
+def test_of_shifts_without_mass_the_nearest_are_taken():
+    scan = scan_set()
+    at = 11
+    mass = np.zeros((2, len(scan.shift_px)))
+    # Masses too small for their rounding, as two devices give them, choose nothing.
+    mass[1] = 1e-30 * np.arange(len(scan.shift_px))
+    mass[:, at] = 1.0
+    chosen = _heavy_shifts(mass, scan, 9)
+    apart = ((scan.shift_px - scan.shift_px[at]) ** 2).sum(axis=1)
+    nearest = np.sort(np.argsort(apart)[:9])
+    np.testing.assert_array_equal(chosen, [nearest, nearest])
+    # Mass that counts does.
+    mass[:, apart.argmax()] = 1e-6
+    assert (_heavy_shifts(mass, scan, 9) == apart.argmax()).any(axis=1).all()
 
 
 def test_particles_do_not_depend_on_their_company(case):
