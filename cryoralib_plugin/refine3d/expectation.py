@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, Tuple, Union
 
 import numpy as np
 
@@ -16,13 +16,11 @@ from cryoralib_plugin.kernels.random import uniform
 from .cloud import PoseCloud
 from .evidence import log_evidence
 from .global_search import ScanSet, global_search
-from .local_search import Search, local_search, proposal_of
+from .local_search import Search, proposal_of
 from .particle_data import ParticleData
+from .pose_search import WIDE_DEG, Reach, search_near
 from .posterior import Posterior
 from .resample import rows_of_counts, systematic_counts, weights_of
-
-_WIDE_DEG = 20.0
-"""Standard deviation about an axis beyond which the best support point stands for a particle."""
 
 _CLOUD_STREAM = 200
 """Number of the first random stream that resamples what a particle remembers."""
@@ -118,8 +116,8 @@ def expectation(
     cloud: PoseCloud,
     class_shares: Any,
     search: Search,
-    scan_set: Optional[ScanSet] = None,
-    doubtful: Any = None,
+    where: Union[ScanSet, Reach],
+    doubtful: Any,
 ) -> Found:
     """Return the posteriors of n particles, all of one half.
 
@@ -132,34 +130,26 @@ def expectation(
     cloud : what the particles remember.
     class_shares : (n_classes,) float64.
     search : shared settings.
-    scan_set : of a global round; without one, particles are searched near their clouds.
-    doubtful : (n,) bool, which are scanned in every round there.
+    where : a scan, or how far apart poses lie in a round that stays near what particles remember.
+    doubtful : (n,) bool, which particles are scanned in every round.
     """
     xp = namespace_of(data.spectra)
     posteriors: List[Posterior] = []
     spreads, phases = [], []
     for k, volume in enumerate(volumes):
-        before = proposal_of(
-            cloud.rotations[:, k], cloud.shift_px[:, k], cloud.defocus_factor[:, k]
-        )
-        if scan_set is None:
-            found, n_phases = local_search(data, volume, before, search)
-        else:
+        points = (cloud.rotations[:, k], cloud.shift_px[:, k])
+        before = proposal_of(*points, cloud.defocus_factor[:, k])
+        if isinstance(where, ScanSet):
             found, n_phases = global_search(
-                data,
-                volume,
-                before,
-                (cloud.rotations[:, k], cloud.shift_px[:, k]),
-                cloud.known,
-                doubtful,
-                scan_set,
-                search,
+                data, volume, before, points, cloud.known, doubtful, where, search
             )
+        else:
+            found, n_phases = search_near(data, volume, before, points, where, search)
         posteriors.append(found)
         spread = found.rotation_spread()
         std_deg = gaussian_std_deg(spread.ratio)
         # The mean of many poses is none of them.
-        wide = std_deg.max(axis=1, keepdims=True) > _WIDE_DEG
+        wide = std_deg.max(axis=1, keepdims=True) > WIDE_DEG
         spreads.append((xp.where(wide, found.best_rotation(), spread.mean), std_deg))
         phases.append(n_phases)
     log_posterior = log_evidence(data, volumes, posteriors) + xp.log(xp.asarray(class_shares))

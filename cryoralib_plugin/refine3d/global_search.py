@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Iterator, List, Sequence, Tuple
+from typing import Any, Iterator, List, Tuple
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from cryoralib_plugin.arrays import namespace_of
 from cryoralib_plugin.contract.plan3d import BEYOND_THE_SCAN, LARGEST_SCAN
 from cryoralib_plugin.fourier.band import FourierBand
 from cryoralib_plugin.fourier.volume import FourierVolume
-from cryoralib_plugin.geometry.acg import RotationSpread, angular_scale_deg, ratio_of_scale
-from cryoralib_plugin.geometry.rotations import angle_between, normalise, to_matrices
+from cryoralib_plugin.geometry.acg import angular_scale_deg
+from cryoralib_plugin.geometry.rotations import normalise, to_matrices
 from cryoralib_plugin.geometry.shift_grid import n_scan_shifts, scan_radius_px, scan_shifts
 from cryoralib_plugin.geometry.so3_grid import scan_rotations, scan_size, spacing_deg
 from cryoralib_plugin.geometry.symmetry import nearest_mates
@@ -21,10 +21,11 @@ from cryoralib_plugin.kernels.project import project
 from cryoralib_plugin.kernels.random import normal, uniform
 from cryoralib_plugin.kernels.score.scan import start_scan, update_scan
 
-from .closing_in import Drawn, Scanned, Steps, closed_in, remembered_points, shifted, turned
+from .closing_in import Drawn, Scanned, remembered_points, shifted, turned
 from .local_search import Proposal, Search, local_search, shift_prior
 from .particle_data import ParticleData
-from .posterior import Posterior, spread_of_points
+from .pose_search import Piece, Reach, Start, among_remembered, best_of, looked_for
+from .posterior import Posterior
 
 _KEPT = 512
 """Heaviest rotations of a scan that are looked at again, beyond the cut-off of the scan."""
@@ -40,12 +41,6 @@ _SLICES_PER_BLOCK = 1024
 _ROUNDS_BETWEEN_SCANS, _ROUNDS_BETWEEN_SCANS_OF_SETTLED = 2, 4
 """A particle that knows poses is scanned in one round of so many; its number decides in which."""
 
-_FAR = 3.0
-"""Distance in steps of the scan beyond which a pose is another one."""
-_ONE_POSE = 0.9
-"""Probability near the best rotation from which a particle has one pose; those with less keep all
-their poses, each with its weight."""
-
 
 @dataclass(frozen=True)
 class ScanSet:
@@ -58,24 +53,21 @@ class ScanSet:
     tried_rotations, tried_shift_px : (n_rotations, 4) and (n_shifts, 2) float64
         Each of them moved at random by half a step: what particles try next of the heaviest. As
         moves go with the numbers, one more or less of the heaviest changes nothing for the others.
-    operators : (order, 4) float64, of the symmetry.
     cutoff_px : exclusive radius of the scan, at most that of the round.
-    step_deg, step_px : distance of neighbours.
+    reach : distance of neighbours.
     """
 
     rotations: Any
     shift_px: Any
     tried_rotations: Any
     tried_shift_px: Any
-    operators: Any
     cutoff_px: int
-    step_deg: float
-    step_px: float
+    reach: Reach
 
     @property
     def n_in_all_rotations(self) -> int:
         """Rotations of the scan and all their mates."""
-        return len(self.rotations) * len(self.operators)
+        return len(self.rotations) * len(self.reach.operators)
 
     def slices(self, volume: FourierVolume, band: FourierBand) -> Iterator[Tuple[int, Any]]:
         """Yield the slices of every second rotation in blocks, and the number of the first."""
@@ -115,17 +107,18 @@ def make_scan_set(
     turn = normalise(normal(search.seed, search.iteration, 0, key, 4)[0])
     angle = 2.0 * np.pi * uniform(search.seed, search.iteration, 1, key, 1)[0, 0]
     rotations = scan_rotations(n_rotations, operators, turn)
-    step_deg = spacing_deg(n_rotations, order)
-    shifts, step_px = np.zeros((1, 2)), 0.0
+    # Of no consequence where nothing is shifted, but not 0.
+    shifts, step_px = np.zeros((1, 2)), 1.0
     if settings.shift_std_px > 0.0:
-        reach = scan_radius_px(settings.shift_std_px)
+        disk_px = scan_radius_px(settings.shift_std_px)
         density = settings.shift_density * (fine / box_size_px) ** 2
-        shifts = scan_shifts(n_scan_shifts(reach, density), reach, angle)
-        step_px = float(reach * np.sqrt(np.pi / len(shifts)))
-    numbers = np.arange(len(rotations)), np.arange(len(shifts))
-    tried = turned(numbers[0], rotations[:, None], 0.5 * step_deg, _TRIED_STREAM, search)[:, 0]
-    moved = shifted(numbers[1], shifts[:, None], 0.5 * step_px, _TRIED_STREAM + 1, search)[:, 0]
-    return ScanSet(rotations, shifts, tried, moved, operators, fine, step_deg, step_px)
+        shifts = scan_shifts(n_scan_shifts(disk_px, density), disk_px, angle)
+        step_px = float(disk_px * np.sqrt(np.pi / len(shifts)))
+    reach = Reach(operators, spacing_deg(n_rotations, order), step_px)
+    numbers, steps = (np.arange(len(rotations)), np.arange(len(shifts))), reach.steps()
+    tried = turned(numbers[0], rotations[:, None], steps.rotation_deg, _TRIED_STREAM, search)
+    moved = shifted(numbers[1], shifts[:, None], steps.shift_px, _TRIED_STREAM + 1, search)
+    return ScanSet(rotations, shifts, tried[:, 0], moved[:, 0], fine, reach)
 
 
 def global_search(
@@ -160,19 +153,20 @@ def global_search(
     search : shared settings.
     """
     xp = namespace_of(data.spectra)
-    narrow = angular_scale_deg(before.rotation.ratio).max(axis=1) < scan_set.step_deg
+    reach = scan_set.reach
+    narrow = angular_scale_deg(before.rotation.ratio).max(axis=1) < reach.step_deg
     settled = known & narrow & ~doubtful
     turn = data.ids + search.iteration
     is_due = xp.where(
         settled, turn % _ROUNDS_BETWEEN_SCANS_OF_SETTLED == 0, turn % _ROUNDS_BETWEEN_SCANS == 0
     )
-    pieces: List[_Piece] = []
+    pieces: List[Piece] = []
     rows = xp.flatnonzero(settled)
     if len(rows):
         local = local_search(data[rows], volume, before[rows], search, to_rest=False)
-        pieces.append(_Piece(rows, *local, xp.zeros(len(rows), dtype=bool)))
+        pieces.append(Piece(rows, *local, xp.zeros(len(rows), dtype=bool)))
     last_px, n_local = data.band.highest_px, search.filter.n_local_rotations
-    steps = Steps(0.5 * scan_set.step_deg, 0.5 * scan_set.step_px)
+    steps = reach.steps()
     remembers, is_scanned = known & ~settled, is_due | doubtful | ~known
     rows = xp.flatnonzero(is_scanned)
     if len(rows):
@@ -183,90 +177,20 @@ def global_search(
             if not len(some):
                 continue
             if enriched:
-                mates = nearest_mates(cloud[0][chosen], best[some][:, None], scan_set.operators)
+                mates = nearest_mates(cloud[0][chosen], best[some][:, None], reach.operators)
                 first = remembered_points(
                     data[chosen].ids, mates, cloud[1][chosen], steps.halved(), search,
-                    Scanned(first, scan_set.n_in_all_rotations, scan_set.step_px**-2),
+                    Scanned(first, scan_set.n_in_all_rotations, reach.step_px**-2),
                 )  # fmt: skip
             sizes = (max(first.rotations.shape[1] // 2, n_local), n_local)
             radii = np.geomspace(scan_set.cutoff_px, last_px, len(sizes) + 2)[1:]
             radii_px = [int(radius) for radius in np.rint(radii)]
-            start = _Start(chosen, before[chosen], settled[chosen], first, sizes, radii_px, steps)
-            pieces.append(_looked_for(data[chosen], volume, start, scan_set, search))
+            start = Start(chosen, before[chosen], settled[chosen], first, sizes, radii_px, steps)
+            pieces.append(looked_for(data[chosen], volume, start, reach, search))
     rows = xp.flatnonzero(remembers & ~is_scanned)
     if len(rows):
-        steps = steps.halved()
-        first = remembered_points(data[rows].ids, cloud[0][rows], cloud[1][rows], steps, search)
-        radii_px = [last_px, last_px]
-        start = _Start(rows, before[rows], settled[rows], first, (n_local,), radii_px, steps)
-        pieces.append(_looked_for(data[rows], volume, start, scan_set, search))
-    return _best_of(pieces, len(data), search.filter.keep_pose_margin)
-
-
-@dataclass(frozen=True)
-class _Start:
-    """Particles that are looked for, and how; see `closed_in`."""
-
-    rows: Any
-    before: Proposal
-    settled: Any
-    first: Drawn
-    sizes: Tuple[int, ...]
-    radii_px: Sequence[int]
-    steps: Steps
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """Posteriors of some particles, their phases, and whether each is about another pose.
-
-    That is another one than it had settled in; a particle that had not has no pose to compare.
-    """
-
-    rows: Any
-    found: Posterior
-    n_phases: Any
-    is_another: Any
-
-
-def _best_of(pieces: List[_Piece], n: int, margin: float) -> Tuple[Posterior, Any]:
-    """Return the posteriors of n particles, each the better of its pieces, and all its phases.
-
-    The first piece that has a particle counts, unless a later one is about another pose and its
-    log-likelihood is higher by the margin.
-    """
-    xp = namespace_of(pieces[0].rows)
-    found = pieces[0].found.spread_out(pieces[0].rows, n)
-    n_phases = xp.zeros(n, dtype=xp.int64)
-    for one in pieces:
-        n_phases[one.rows] += one.n_phases
-    for one in pieces[1:]:
-        higher = one.found.best_score > found.best_score[one.rows] + margin
-        is_better = ~found.usable[one.rows] | (one.is_another & higher)
-        found.put(one.rows[is_better], one.found[is_better])
-    return found, n_phases
-
-
-def _looked_for(
-    data: ParticleData, volume: FourierVolume, start: _Start, scan_set: ScanSet, search: Search
-) -> _Piece:
-    """Return the posteriors of particles over all rotations."""
-    xp = namespace_of(data.spectra)
-    found, steps = closed_in(
-        data, volume, start.before.defocus_factor, start.first, start.sizes, start.radii_px,
-        start.steps, search,
-    )  # fmt: skip
-    n_phases = xp.full(len(data), len(start.radii_px))
-    one_pose, near_best = _around_the_best(found, start.before, steps, scan_set)
-    apart = angle_between(found.best_rotation(), start.before.rotation.mean, scan_set.operators)
-    # One that is found where it was has been searched from there.
-    is_another = ~start.settled | (apart > _FAR * scan_set.step_deg)
-    rows = xp.flatnonzero(one_pose & is_another & found.is_starved)
-    if len(rows):
-        fresh, more = local_search(data[rows], volume, near_best[rows], search, to_rest=False)
-        found.put(rows, fresh)
-        n_phases[rows] += more
-    return _Piece(start.rows, found, n_phases, is_another)
+        pieces.append(among_remembered(data, volume, rows, before, cloud, reach, search))
+    return best_of(pieces, len(data), search.filter.keep_pose_margin)
 
 
 def _scanned_points(
@@ -290,7 +214,7 @@ def _scanned_points(
     # of other sizes do otherwise.
     kept = xp.sort(scan.kept_rotation, axis=1)
     rotations = nearest_mates(
-        scan_set.tried_rotations[xp.maximum(kept, 0)], best[:, None], scan_set.operators
+        scan_set.tried_rotations[xp.maximum(kept, 0)], best[:, None], scan_set.reach.operators
     )
     rows = _heavy_shifts(scan.shift_mass, scan_set, settings.n_shifts_each)
     # All that was kept is looked at once, whatever its mass.
@@ -308,24 +232,6 @@ def _heavy_shifts(mass: Any, scan_set: ScanSet, n_shifts: int) -> Any:
         return xp.zeros(mass.shape, dtype=xp.int64)
     share = mass / xp.maximum(mass.sum(axis=1, keepdims=True), _NO_SHARE)
     heaviest = scan_set.shift_px[mass.argmax(axis=1)]
-    apart = ((scan_set.shift_px - heaviest[:, None]) ** 2).sum(axis=-1) / scan_set.step_px**2
+    apart = ((scan_set.shift_px - heaviest[:, None]) ** 2).sum(axis=-1) / scan_set.reach.step_px**2
     order = xp.argsort(-(share + _NO_SHARE / (1.0 + apart)), axis=1)
     return xp.sort(order[:, :n_shifts], axis=1)
-
-
-def _around_the_best(
-    found: Posterior, before: Proposal, steps: Steps, scan_set: ScanSet
-) -> Tuple[Any, Proposal]:
-    """Return which particles have one pose, and centre and spread of the points near the best."""
-    xp = namespace_of(found.rotations)
-    best = found.best_rotation()
-    apart = angle_between(found.rotations, best[:, None], scan_set.operators)
-    near = xp.where(apart <= _FAR * scan_set.step_deg, found.rotation_weight, 0.0)
-    rotations = nearest_mates(found.rotations, best[:, None], scan_set.operators)
-    spread = spread_of_points(rotations, near)
-    shift, shift_std = found.shift_moments()
-    spread = RotationSpread(
-        spread.mean, xp.maximum(spread.ratio, ratio_of_scale(steps.rotation_deg))
-    )
-    proposal = Proposal(spread, shift, shift_std, before.defocus_factor, before.defocus_std)
-    return near.sum(axis=1) >= _ONE_POSE, proposal

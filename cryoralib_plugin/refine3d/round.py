@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Callable, Dict, Tuple, Union
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from .cloud import PoseCloud
 from .expectation import Outcome, expectation, remembered
 from .global_search import ScanSet, make_scan_set
 from .local_search import Search
+from .pose_search import Reach, reach_of
 from .schedule import Step
 from .state import DEFOCUS, GLOBAL, LOCAL, Refine3DState
 from .sums import NoiseSums, RoundSums
@@ -58,7 +59,7 @@ def compare_and_sum(
     search = Search(
         config.filter, config.compute.random_seed, step.iteration, step.stage == DEFOCUS
     )
-    scan_set = _scan_set(task, step, search)
+    where = _where(task, step, search)
     band = FourierBand.between(task.box_size_px, 0, step.reconstruct_px)
     sums = empty_sums(task, state, band, task.n_parts)
     insertion = Insertion(
@@ -82,7 +83,7 @@ def compare_and_sum(
                 clouds,
                 state.class_shares,
                 search,
-                scan_set,
+                where,
                 task.device.to_device(before.score[chosen] < _DOUBTFUL * state.mean_score[half]),
             )
             members = Members(half, part, task.group[chosen], task.rows[chosen])
@@ -166,15 +167,15 @@ def _permille(task: Task, changed: int, known: np.ndarray, now: Outcome) -> int:
     return 1000 * (total + n_usable - n_known) // max(1, n_usable)
 
 
-def _scan_set(task: Task, step: Step, search: Search) -> Optional[ScanSet]:
-    if step.stage != GLOBAL:
-        return None
-    made = make_scan_set(
-        search,
-        box_size_px=task.box_size_px,
-        diameter_px=task.diameter_angst / task.pixel_size_angst,
-        cutoff_px=step.cutoff_px,
-        lowest_px=task.limits.lowest_px,
-        operators=task.operators,
-    )
-    return task.device.to_device(made)
+def _where(task: Task, step: Step, search: Search) -> Union[ScanSet, Reach]:
+    """Return the scan of a global round, or how far apart poses lie in another one."""
+    shared: Dict[str, Any] = {
+        "box_size_px": task.box_size_px,
+        "diameter_px": task.diameter_angst / task.pixel_size_angst,
+        "cutoff_px": step.cutoff_px,
+        "operators": task.operators,
+    }
+    if step.stage == GLOBAL:
+        scan_set = make_scan_set(search, lowest_px=task.limits.lowest_px, **shared)
+        return task.device.to_device(scan_set)
+    return task.device.to_device(reach_of(search, **shared))

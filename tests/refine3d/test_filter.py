@@ -29,8 +29,9 @@ from cryoralib_plugin.geometry.rotations import (
 from cryoralib_plugin.geometry.symmetry import symmetry_operators
 from cryoralib_plugin.optics.ctf import CtfParameters
 from cryoralib_plugin.refine3d.global_search import _heavy_shifts, global_search, make_scan_set
-from cryoralib_plugin.refine3d.local_search import Proposal, Search, local_search
+from cryoralib_plugin.refine3d.local_search import Proposal, Search, local_search, proposal_of
 from cryoralib_plugin.refine3d.particle_data import particle_data
+from cryoralib_plugin.refine3d.pose_search import reach_of, search_near
 from tests.reference.gaussian_map import blobs
 
 BOX, N, CUTOFF, NOISE = 48, 60, 14, 2.5
@@ -129,13 +130,17 @@ def test_a_scan_never_loses_a_good_pose(case, near_truth, doubtful):
     assert left.mean() <= 0.03
 
 
+def remembering(n_poses, rotations, shifts):
+    """Clouds on the right pose and on others: wide, so that no particle is settled."""
+    right, shift = points(around(rotations, shifts, 4.0, 0.5))
+    turns = normalise(np.random.default_rng(2).normal(size=(N, n_poses, 4)))
+    turns[:, 0] = [1.0, 0.0, 0.0, 0.0]
+    return multiply(turns[:, np.arange(125) % n_poses], right), shift
+
+
 def test_between_scans_a_particle_finds_its_pose_among_those_it_remembers(case):
     data, volume, rotations, shifts = case
-    # Half of what it remembers is a pose 90 degrees away: wide, so that it is not settled.
-    start = around(rotations, shifts, 4.0, 0.5)
-    right, shift = points(start)
-    wrong = multiply(from_axis_angle(np.array([0.0, 1.0, 0.0]), 90.0), right)
-    both = np.where((np.arange(125) % 2 == 0)[:, None], right, wrong)
+    both, shift = remembering(2, rotations, shifts)
     wide = around(rotations, shifts, 60.0, 0.5)
     off_turn = np.flatnonzero((data.ids + SEARCH.iteration) % 2 == 1)
     known = np.ones(len(off_turn), bool)
@@ -146,6 +151,40 @@ def test_between_scans_a_particle_finds_its_pose_among_those_it_remembers(case):
     assert (angle_between(found.best_rotation(), rotations[off_turn]) < 10.0).mean() >= 0.95
     # No scan was made for them: two phases, and more only where too few points count.
     assert np.median(n_phases) == 2
+
+
+def test_a_local_round_keeps_several_poses_apart(case, near_truth):
+    data, volume, rotations, shifts = case
+    both, shift = remembering(5, rotations, shifts)
+    some = np.arange(N) % 3 > 0
+    both[~some] = points(around(rotations, shifts, 4.0, 0.5))[0][~some]
+    reach = reach_of(
+        SEARCH, box_size_px=BOX, diameter_px=40.0, cutoff_px=CUTOFF,
+        operators=symmetry_operators("C1"),
+    )  # fmt: skip
+    before = proposal_of(both, shift, np.ones((N, 1)))
+    found, _ = search_near(data, volume, before, (both, shift), reach, SEARCH)
+    assert (angle_between(found.best_rotation(), rotations)[some] < 10.0).mean() >= 0.95
+    # Those with one pose are searched as ever.
+    alone, _ = local_search(data[~some], volume, before[~some], SEARCH)
+    np.testing.assert_array_equal(found.rotations[~some], alone.rotations)
+
+
+def test_centred_particles_stay_centred(case):
+    data, volume, rotations, shifts = case
+    search = dataclasses.replace(
+        SEARCH, filter=dataclasses.replace(SEARCH.filter, shift_std_px=0.0)
+    )
+    centred = make_scan_set(
+        search, box_size_px=BOX, diameter_px=40.0, cutoff_px=CUTOFF, lowest_px=1,
+        operators=symmetry_operators("C1"),
+    )  # fmt: skip
+    both, _ = remembering(2, rotations, shifts)
+    nowhere, known = np.zeros((N, 1, 2)), np.arange(N) % 4 > 0
+    before = proposal_of(both, nowhere, np.ones((N, 1)))
+    found, _ = global_search(data, volume, before, (both, nowhere), known, ~known, centred, search)
+    assert found.usable.all() and found.shift_px.shape == (N, 1, 2)
+    assert (found.shift_px == 0.0).all()
 
 
 def test_a_doubtful_particle_is_looked_for_more_often(case):
