@@ -29,6 +29,9 @@ _GAUSSIAN_SCALE = 1.3122
 The root of ``E[a c / (1 + a c)] = 3/4``, c of chi-square with 3 degrees of freedom.
 """
 
+_DENSITIES_PER_BLOCK = 2**22
+"""Single densities that are in memory at a time."""
+
 
 @dataclass(frozen=True)
 class RotationSpread:
@@ -127,28 +130,32 @@ def angular_scale_deg(ratio: Any) -> Any:
 
 
 def log_mixture_density(rotations: Any, centres: Any, ratio: float) -> Any:
-    """Return the log of an even mixture of densities of one width, (..., n) float64.
+    """Return the log of an even mixture of densities of one width, (n_clouds, n) float64.
 
     Each is the angular central Gaussian of S = diag(1, k, k, k) about one of the centres, relative
     to uniform rotations.
 
     Parameters
     ----------
-    rotations : (..., n, 4) float64, unit.
-    centres : (..., m, 4) float64, unit.
+    rotations : (n_clouds, n, 4) float64, unit.
+    centres : (n_clouds, m, 4) float64, unit.
     ratio : k.
     """
     xp = namespace_of(rotations, centres)
-    # Single precision is enough for a density, and takes half the time.
-    turned = xp.swapaxes(centres.astype(xp.float32), -1, -2)
-    form = rotations.astype(xp.float32) @ turned
-    form *= form
-    form *= np.float32(1.0 - 1.0 / ratio)
-    form += np.float32(1.0 / ratio)
-    # 1 beside a centre, but for rounding.
-    xp.maximum(form, np.float32(1.0), out=form)
-    form *= form
-    density = (1.0 / form).mean(axis=-1, dtype=xp.float64)
+    density = xp.empty(rotations.shape[:2])
+    step = max(1, _DENSITIES_PER_BLOCK // (rotations.shape[1] * centres.shape[1]))
+    for first in range(0, len(rotations), step):
+        rows = slice(first, first + step)
+        # Single precision is enough for a density, and takes half the time.
+        turned = xp.swapaxes(centres[rows].astype(xp.float32), -1, -2)
+        form = rotations[rows].astype(xp.float32) @ turned
+        form *= form
+        form *= np.float32(1.0 - 1.0 / ratio)
+        form += np.float32(1.0 / ratio)
+        # 1 beside a centre, but for rounding.
+        xp.maximum(form, np.float32(1.0), out=form)
+        form *= form
+        density[rows] = (1.0 / form).mean(axis=-1, dtype=xp.float64)
     return xp.log(density) - 1.5 * np.log(ratio)
 
 

@@ -21,6 +21,9 @@ from .task import diameter_angst
 
 logger = logging.getLogger(__name__)
 
+_CENTRED_PX = 0.01
+"""Shifts below this are none."""
+
 
 def preprocessing_of(config: Any, table: ParticleTable, catalogue: StackCatalogue) -> Preprocessing:
     """Return what is done to the particles; their background lies outside their diameter.
@@ -51,6 +54,7 @@ def check_refinement(config: Any, table: ParticleTable, catalogue: StackCatalogu
         lambda: check_particles(config, table, catalogue),
         lambda: _check_number(table, config.reference.n_classes),
         lambda: _check_resolutions(config, pixel_size),
+        lambda: _check_filters(config),
     ]
     if config.files.reference_file:
         checks.append(lambda: check_map(config.files.reference_file, box, pixel_size))
@@ -58,6 +62,7 @@ def check_refinement(config: Any, table: ParticleTable, catalogue: StackCatalogu
         checks.append(lambda: check_mask_file(config.files.mask_file, box, pixel_size))
     if config.reference.start_from_poses:
         checks.append(lambda: check_poses(table, searches_rest=True))
+        checks.append(lambda: _check_centres(config, table))
     raise_together(*checks)
     for sentence in config.cautions():
         logger.warning("%s", sentence)
@@ -102,7 +107,7 @@ def check_poses(table: ParticleTable, *, searches_rest: bool) -> None:
     Raises
     ------
     ConfigError
-        If no particle has a pose, or one half is empty.
+        If no particle has a pose, or one half is empty or has no pose.
     """
     known = table.poses3d()[2]
     if not known.any():
@@ -112,7 +117,7 @@ def check_poses(table: ParticleTable, *, searches_rest: bool) -> None:
             "particle file of a 3D refinement"
             + (", or switch start_from_poses off" if searches_rest else "")
         )
-    _check_halves(table)
+    _check_halves(table, known)
     n_rest = int((~known).sum())
     if n_rest:
         logger.warning(
@@ -123,18 +128,50 @@ def check_poses(table: ParticleTable, *, searches_rest: bool) -> None:
         )
 
 
-def _check_halves(table: ParticleTable) -> None:
+def _check_halves(table: ParticleTable, known: np.ndarray) -> None:
     """Refuse to divide particles anew that come from a refinement: their halves would mix."""
     if labels.RANDOM_SUBSET not in table.particles or len(table) < 2:
         return
     halves = table.particles[labels.RANDOM_SUBSET].to_numpy()
+    if not np.isin(halves, (1, 2)).all():
+        return
     for half in (1, 2):
-        if np.isin(halves, (1, 2)).all() and not (halves == half).any():
+        if not (halves == half).any():
             raise ConfigError(
                 f"half {half} is empty: {labels.RANDOM_SUBSET} is {3 - half} for all "
                 f"{len(table)} particles. Give both halves, or remove the column to divide the "
                 "particles anew"
             )
+        if not (known & (halves == half)).any():
+            raise ConfigError(
+                f"no particle of half {half} has a pose ({labels.RANDOM_SUBSET}, "
+                f"{labels.ANGLE_ROT}): give poses in both halves, or switch start_from_poses off"
+            )
+
+
+def _check_centres(config: Any, table: ParticleTable) -> None:
+    """Refuse poses with shifts where particles are not to be shifted."""
+    shift_px = np.abs(table.poses3d()[1]).max(initial=0.0)
+    if config.filter.shift_std_px == 0.0 and shift_px > _CENTRED_PX:
+        raise ConfigError(
+            "shift_std_px is 0, so particles are not shifted, but the poses to start from have "
+            f"shifts of up to {shift_px:.3g} px: raise shift_std_px, or extract centred particles"
+        )
+
+
+def _check_filters(config: Any) -> None:
+    """Refuse filtered images: a shell without noise would explain everything."""
+    used = [
+        name
+        for name in ("highpass_angst", "lowpass_angst")
+        if getattr(config.preprocess, name) > 0.0
+    ]
+    if used:
+        raise ConfigError(
+            f"{' and '.join(used)} must be 0 in a 3D refinement, which weighs every shell by its "
+            "noise and needs the noise as it is: limit what is compared with "
+            "lowest_resolution_angst and highest_resolution_angst instead"
+        )
 
 
 def _check_number(table: ParticleTable, n_classes: int) -> None:

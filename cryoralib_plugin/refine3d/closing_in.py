@@ -193,13 +193,14 @@ def remembered_points(
             near.rotations, near.shift_px, -log_rotations(near.rotations),
             -log_shifts(near.shift_px),
         )  # fmt: skip
-    turned = xp.concatenate([scanned.points.rotations, near.rotations], axis=1)
-    moved = xp.concatenate([scanned.points.shift_px, near.shift_px], axis=1)
-    return Drawn(
-        turned, moved,
-        -xp.logaddexp(np.log(scanned.n_in_all_rotations), log_rotations(turned)),
-        -xp.logaddexp(np.log(scanned.n_in_square_px), log_shifts(moved)),
-    )  # fmt: skip
+    points = scanned.points
+    rotations_of_both = xp.concatenate([points.rotations, near.rotations], axis=1)
+    shifts_of_both = xp.concatenate([points.shift_px, near.shift_px], axis=1)
+    # What a scan has not found counts nothing here either.
+    counted = xp.concatenate([points.log_rotation, near.log_rotation], axis=1)
+    dense = xp.logaddexp(np.log(scanned.n_in_all_rotations), log_rotations(rotations_of_both))
+    dense_shift = xp.logaddexp(np.log(scanned.n_in_square_px), log_shifts(shifts_of_both))
+    return Drawn(rotations_of_both, shifts_of_both, counted - dense, -dense_shift)
 
 
 def _moved(ids: Any, cloud: Drawn, steps: Steps, stream: int, search: Search) -> Drawn:

@@ -25,6 +25,7 @@ WIDE_DEG = 20.0
 
 _FAR = 3.0
 """Distance in steps of the scan beyond which a pose is another one."""
+
 _ONE_POSE = 0.9
 """Probability near the best rotation from which a particle has one pose; those with less keep all
 their poses, each with its weight."""
@@ -47,6 +48,11 @@ class Reach:
     def steps(self) -> Steps:
         """Return steps that stay nearer than neighbours."""
         return Steps(0.5 * self.step_deg, 0.5 * self.step_px)
+
+    @property
+    def far_deg(self) -> float:
+        """Angle beyond which a pose is another one, however coarse the scan."""
+        return min(_FAR * self.step_deg, 0.5 * spacing_deg(1, len(self.operators)))
 
 
 def reach_of(
@@ -122,7 +128,7 @@ def looked_for(
     one_pose, near_best = _around_the_best(found, start.before, steps, reach)
     apart = angle_between(found.best_rotation(), start.before.rotation.mean, reach.operators)
     # One that is found where it was has been searched from there.
-    is_another = ~start.settled | (apart > _FAR * reach.step_deg)
+    is_another = ~start.settled | (apart > reach.far_deg)
     rows = xp.flatnonzero(one_pose & is_another & found.is_starved)
     if len(rows):
         fresh, more = local_search(data[rows], volume, near_best[rows], search, to_rest=False)
@@ -186,7 +192,7 @@ def _around_the_best(
     xp = namespace_of(found.rotations)
     best = found.best_rotation()
     apart = angle_between(found.rotations, best[:, None], reach.operators)
-    near = xp.where(apart <= _FAR * reach.step_deg, found.rotation_weight, 0.0)
+    near = xp.where(apart <= reach.far_deg, found.rotation_weight, 0.0)
     rotations = nearest_mates(found.rotations, best[:, None], reach.operators)
     spread = spread_of_points(rotations, near)
     shift, shift_std = found.shift_moments()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from cryoralib_plugin.contract._param import ConfigError
 from cryoralib_plugin.io.round_files import SavedRound
 
-from .cloud import PoseCloud
+from .cloud import PoseCloud, even_factors
 from .expectation import Outcome
 from .record import OUTCOME, PARTICLES, STATE
 from .state import Refine3DState
@@ -39,7 +40,8 @@ def restored_round(task: Task, results: Any) -> Optional[Tuple[Refine3DState, Po
     Raises
     ------
     ConfigError
-        If the round belongs to other particles, classes, symmetry or another box.
+        If the round belongs to other particles, classes, symmetry or another box, or to particles
+        that were not shifted while these are.
     """
     saved = task.comm.broadcast(results.newest_round() if task.comm.is_root else None)
     if saved is None:
@@ -48,7 +50,7 @@ def restored_round(task: Task, results: Any) -> Optional[Tuple[Refine3DState, Po
     _check_same_run(task, saved, model)
     references = saved.read_references(len(model["classes"])) if task.comm.is_root else None
     state = Refine3DState(references=task.comm.broadcast(references), **saved.read_arrays(STATE))
-    cloud = PoseCloud(**saved.read_arrays("/", rows=task.rows))
+    cloud = _like(task, PoseCloud(**saved.read_arrays("/", rows=task.rows)))
     return state, cloud, Outcome(**saved.read_arrays(OUTCOME, rows=task.rows))
 
 
@@ -67,3 +69,21 @@ def _check_same_run(task: Task, saved: SavedRound, model: Dict[str, Any]) -> Non
             f"class(es) and symmetry {ours[2]}: continue with the parameters and the particle file "
             "of that run, or choose another output_dir"
         )
+
+
+def _like(task: Task, cloud: PoseCloud) -> PoseCloud:
+    """Return clouds with support points in all that this run searches.
+
+    Defoci that were not searched so far spread as in a fresh run; where particles were not shifted
+    the map is another one, and the run must begin anew.
+    """
+    settings = task.config.filter
+    if cloud.shift_px.shape[2] == 1 < settings.n_shifts_each:
+        raise ConfigError(
+            f"the run to continue did not shift its particles (shift_std_px 0), but shift_std_px "
+            f"is {settings.shift_std_px:g} now: leave it at 0, or choose another output_dir"
+        )
+    if task.config.stages.defocus_search and cloud.defocus_factor.shape[2] == 1:
+        spread = even_factors(settings.n_local_defoci, settings.defocus_std)
+        return replace(cloud, defocus_factor=cloud.defocus_factor * spread.astype(np.float32))
+    return cloud

@@ -136,7 +136,8 @@ def limits(
     last = box_size_px // 2 - _SPARE_PX
     if stages.highest_resolution_angst > 0.0:
         last = min(last, round(side / stages.highest_resolution_angst) + 1)
-    first = min(last, round(side / config.reference.initial_resolution_angst) + 1)
+    # However coarse the start is, one shell is compared.
+    first = max(2, min(last, round(side / config.reference.initial_resolution_angst) + 1))
     needed = settling_resolution_angst(diameter_angst, order)
     settled, finest = (
         min(last, max(first, round(side / detail) + 1))

@@ -8,7 +8,7 @@ construction, beyond it there is nothing in them.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 import numpy as np
@@ -83,8 +83,8 @@ def initial_state(task: Task, maps: StartMaps) -> Refine3DState:
         level = background_power(task, sums.total_power().mean(axis=0))
         noise = np.maximum(noise - explained, np.minimum(noise, level))
     elif task.config.reference.start_from_poses:
-        _, made = maps_of_poses(task, noise, mask=maps.mask)
-        volume = prepared_map(task, made.merged.mean(axis=0), maps.mask)
+        _, made = maps_of_poses(_in_one_class(task), noise, mask=maps.mask)
+        volume = prepared_map(task, made.merged[0], maps.mask)
     else:
         volume = ab_initio_map(task, sums)
     return state_of_map(task, volume, noise)
@@ -175,6 +175,12 @@ def fitted_factors(task: Task, projected: np.ndarray, sums: ImagePower) -> np.nd
     rising = np.sqrt(np.minimum.accumulate(ratio[::-1])[::-1])
     lowest = rising[: limits.first_px].min()
     return np.minimum(rising, _STEEPEST * lowest)
+
+
+def _in_one_class(task: Task) -> Task:
+    """Return the same particles in one class: poses are those of a map they share."""
+    reference = replace(task.config.reference, n_classes=1)
+    return replace(task, config=replace(task.config, reference=reference))
 
 
 def _flattened(task: Task, volume: np.ndarray, mask: Optional[np.ndarray]) -> np.ndarray:

@@ -16,6 +16,7 @@ from cryoralib_plugin.geometry.symmetry import symmetry_operators
 from cryoralib_plugin.refine3d import closing_in
 from cryoralib_plugin.refine3d.closing_in import Drawn, Scanned, Steps, remembered_points
 from cryoralib_plugin.refine3d.local_search import Search
+from cryoralib_plugin.refine3d.pose_search import Reach
 from cryoralib_plugin.refine3d.posterior import weigh
 
 SEARCH = Search(ParticleFilter(), 5, 1)
@@ -90,6 +91,28 @@ def test_points_of_a_scan_and_remembered_ones_together_weigh_what_they_cover():
     close = angle_between(drawn.rotations, POSE) < 4.0
     weight = np.exp(drawn.log_rotation)
     assert np.median(weight[close]) < 0.1 * np.median(weight[~near])
+
+
+def test_rotations_that_a_scan_lacks_stay_out():
+    # A scan of fewer rotations than points are kept.
+    rotations = np.stack([PAIR[0], PAIR[1], PAIR[0]])[None].repeat(5, axis=0)
+    missing = np.tile([0.0, 0.0, -np.inf], (5, 1))
+    scan = Drawn(rotations, np.zeros((5, 30, 2)), missing, np.zeros((5, 30)))
+    drawn = remembered_points(
+        np.arange(5), np.tile(POSE, (5, 25, 1)), np.zeros((5, 25, 2)), Steps(4.0, 0.5), SEARCH,
+        Scanned(scan, 2, 1.0),
+    )  # fmt: skip
+    assert np.isfinite(drawn.log_rotation).tolist() == [[True, True, False] + 50 * [True]] * 5
+
+
+@pytest.mark.parametrize("symmetry", ["C1", "O", "I"])
+def test_however_coarse_a_scan_is_there_are_other_poses(symmetry):
+    operators = symmetry_operators(symmetry)
+    rotations = normalise(np.random.default_rng(1).normal(size=(2000, 4)))
+    apart = angle_between(rotations, POSE, operators)
+    far_deg = Reach(operators, 200.0, 1.0).far_deg
+    assert 0.1 < (apart > far_deg).mean() < 0.9
+    assert Reach(operators, 2.0, 1.0).far_deg == 6.0
 
 
 def test_remembered_points_weigh_what_their_density_undoes():

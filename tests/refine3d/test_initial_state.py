@@ -121,3 +121,17 @@ def test_shares_add_up_and_none_is_too_small():
     np.testing.assert_allclose(shares, 0.5)
     shares, rescued = class_shares(np.array([0.0, 10.0]), 0.0)
     assert rescued == [] and shares[0] == 0.0
+
+
+@pytest.mark.parametrize("numbers", [None, 1, 7], ids=["no classes", "one class", "too many"])
+def test_a_map_of_given_poses_has_all_particles_whatever_their_class(numbers):
+    columns = {} if numbers is None else {"rlnClassNumber": np.full(100, numbers)}
+    posed = posed_blobs(
+        100, BOX, columns=columns, particle_diameter_angst=75.0, initial_resolution_angst=24.0
+    )
+    one = initial_state(posed.task, StartMaps()).references[0, 0]
+    two = initial_state(with_parameters(posed.task, "reference", n_classes=2), StartMaps())
+    # Copies are told apart by a faint density of the mean 0.
+    assert np.corrcoef(two.references.mean(axis=(0, 1)).ravel(), one.ravel())[0, 1] > 0.99
+    assert np.linalg.norm(two.references[0, 0]) == pytest.approx(np.linalg.norm(one), rel=0.1)
+    assert not np.array_equal(two.references[0, 0], two.references[1, 0])

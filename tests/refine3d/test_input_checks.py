@@ -107,6 +107,26 @@ def test_one_half_alone_is_refused_where_poses_are_kept(tmp_path):
     check_refinement(config_of(tmp_path), *particles(tmp_path, rlnRandomSubset=2))
 
 
+def test_poses_in_one_half_alone_are_refused(tmp_path):
+    rot = np.where(np.arange(N) < 6, np.nan, 10.0)
+    half = np.where(np.arange(N) < 6, 1, 2)
+    said = refusal(tmp_path, {"start_from_poses": True}, rlnAngleRot=rot, rlnRandomSubset=half)
+    assert "no particle of half 1 has a pose" in said
+
+
+def test_shifted_poses_of_centred_particles_are_refused(tmp_path):
+    flat, shift = {"start_from_poses": True, "shift_std_px": 0.0}, np.linspace(-3, 9, N)
+    said = refusal(tmp_path, flat, rlnOriginXAngst=shift, rlnOriginYAngst=0.0)
+    assert "shift_std_px is 0" in said and "shifts of up to 3 px" in said
+    check_refinement(config_of(tmp_path, **flat), *particles(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["highpass_angst", "lowpass_angst"])
+def test_filtered_images_have_no_noise_to_go_by(tmp_path, name):
+    said = refusal(tmp_path, {name: 20.0})
+    assert said.startswith(f"{name} must be 0 in a 3D refinement")
+
+
 def test_a_thu_file_without_pixel_size_is_refused(tmp_path):
     table, catalogue = particles(tmp_path)
     silent = replace(

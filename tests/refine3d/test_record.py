@@ -151,6 +151,28 @@ def test_another_run_is_not_continued(files):
             restored_round(other, files)
 
 
+def test_defoci_that_were_not_searched_spread_when_a_run_goes_on_with_them(files):
+    state, maps, outcome, cloud = round_of(1)
+    fixed = replace(cloud, defocus_factor=1.1 * np.ones((N, N_CLASSES, 1), np.float32))
+    write_round(task_of(), files, state, maps, outcome, NONE, fixed, {})
+    _, kept, _ = restored_round(task_of(), files)
+    assert kept.defocus_factor.shape == (N, N_CLASSES, 1)
+    _, spread, _ = restored_round(task_of(defocus_search=True, defocus_std=0.02), files)
+    assert spread.defocus_factor.shape == (N, N_CLASSES, 9)
+    np.testing.assert_allclose(spread.defocus_factor.mean(axis=2), 1.1, rtol=1e-5)
+    std = 1.1 * 0.02
+    assert spread.defocus_factor.std(axis=2) == pytest.approx(std, rel=0.2)
+
+
+def test_particles_that_were_not_shifted_are_not_shifted_later(files):
+    state, maps, outcome, cloud = round_of(1)
+    centred = replace(cloud, shift_px=np.zeros((N, N_CLASSES, 1, 2), np.float32))
+    write_round(task_of(shift_std_px=0.0), files, state, maps, outcome, NONE, centred, {})
+    assert restored_round(task_of(shift_std_px=0.0), files) is not None
+    with pytest.raises(ValueError, match="did not shift its particles .* shift_std_px is 4 now"):
+        restored_round(task_of(), files)
+
+
 def test_the_star_file_tells_poses_classes_and_certainty(files):
     state, maps, outcome, cloud = round_of(1)
     outcome.usable[3] = False

@@ -109,6 +109,12 @@ def test_limits_of_thunders_test_case():
     assert limits(config, order=1, **sizes) == Limits(6, 11, 14, 30, 1)
     # With many asymmetric units coarse detail does not tell rotations apart.
     assert limits(config, order=24, **sizes).settled_px == 30
+    coarse = from_flat(
+        Refine3DConfig,
+        {"particles_file": "a", "initial_resolution_angst": 999, "lowest_resolution_angst": 2000},
+    )
+    least = limits(coarse, order=1, **sizes)
+    assert (least.lowest_px, least.first_px) == (1, 2)
 
 
 def test_a_local_stage_goes_on_while_fewer_and_fewer_particles_change_class():
