@@ -39,11 +39,10 @@ class ParticleFilter:
         10.0,
         label="Density of shifts",
         help="Shifts in a scan for each square of the resolution it is made at; at least 30 shifts "
-        "are taken.",
+        "are taken. Particles with several poses are searched as finely in every round.",
         minimum=0.1,
         maximum=1000.0,
         expert=True,
-        when="global_search",
     )
     keep_pose_margin: float = param(
         2.0,
@@ -102,8 +101,9 @@ class ParticleFilter:
     lowest_phases: int = param(
         2,
         label="Phases at least",
-        help="Phases of drawing and weighing support points in a local or defocus round, at least. "
-        "In a global round a particle goes on only where too few of its points count.",
+        help="Phases of drawing and weighing support points in a local or defocus round, at least, "
+        "for particles with one pose. In a global round a particle goes on only where too few of "
+        "its points count.",
         minimum=1,
         maximum=99,
         expert=True,

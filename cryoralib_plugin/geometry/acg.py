@@ -146,16 +146,14 @@ def log_mixture_density(rotations: Any, centres: Any, ratio: float) -> Any:
     step = max(1, _DENSITIES_PER_BLOCK // (rotations.shape[1] * centres.shape[1]))
     for first in range(0, len(rotations), step):
         rows = slice(first, first + step)
-        # Single precision is enough for a density, and takes half the time.
-        turned = xp.swapaxes(centres[rows].astype(xp.float32), -1, -2)
-        form = rotations[rows].astype(xp.float32) @ turned
+        form = rotations[rows] @ xp.swapaxes(centres[rows], -1, -2)
         form *= form
-        form *= np.float32(1.0 - 1.0 / ratio)
-        form += np.float32(1.0 / ratio)
+        form *= 1.0 - 1.0 / ratio
+        form += 1.0 / ratio
         # 1 beside a centre, but for rounding.
-        xp.maximum(form, np.float32(1.0), out=form)
+        xp.maximum(form, 1.0, out=form)
         form *= form
-        density[rows] = (1.0 / form).mean(axis=-1, dtype=xp.float64)
+        density[rows] = (1.0 / form).mean(axis=-1)
     return xp.log(density) - 1.5 * np.log(ratio)
 
 

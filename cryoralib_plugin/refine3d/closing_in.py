@@ -37,13 +37,12 @@ _COPIES = 2
 
 @dataclass(frozen=True)
 class Drawn:
-    """Points all over the rotations and shifts, and the logarithms of what each one counts.
+    """Points all over the rotations and shifts, and their prior weights.
 
     Attributes
     ----------
     rotations, shift_px : (n, n_rotations, 4) and (n, n_shifts, 2) float64.
-    log_rotation, log_shift : float64, without the last axis of the points
-        Logarithms of what the likelihoods of the points are multiplied by.
+    log_rotation, log_shift : (n, n_rotations) and (n, n_shifts) float64, logs of prior weights.
     """
 
     rotations: Any
@@ -99,10 +98,9 @@ def closed_in(
     """Return posteriors on fewer and fewer points that close in on the peaks, and their last step.
 
     Each phase weighs its points, draws as many as the next one has with weights tempered so that
-    many count, and moves them by steps half as long, while the cut-off grows. Weights undo what
-    the draw before them preferred, so that a phase does not count twice in the next one. What came
-    before stays: where points were tried is the prior of where they end, which is how a particle
-    filter remembers, and the first of three phases counts a little in the last.
+    many count, and moves them by steps half as long, while the cut-off grows. Weights undo the draw
+    a phase was made by, and none earlier: the density of the first points stays as the prior, which
+    is how a particle filter remembers, and the first of three phases counts a little in the last.
 
     Parameters
     ----------
@@ -130,7 +128,7 @@ def closed_in(
         found = scored(data.within(data.band.lowest_px, int(radius)), volume, points)
         if phase < len(sizes):
             steps = steps.halved()
-            cloud = _thinned(cloud, found, sizes[phase], n_shifts, phase, data.ids, search)
+            cloud = _thinned(found, sizes[phase], n_shifts, phase, data.ids, search)
             cloud = _moved(data.ids, cloud, steps, _MOVE_STREAM + 2 * phase, search)
     return found, steps
 
@@ -213,30 +211,30 @@ def _moved(ids: Any, cloud: Drawn, steps: Steps, stream: int, search: Search) ->
 
 
 def _thinned(
-    cloud: Drawn, found: Posterior, n_rotations: int, n_shifts: int, phase: int, ids: Any,
-    search: Search,
-) -> Drawn:  # fmt: skip
-    """Return points drawn from a cloud by what was found of it.
+    found: Posterior, n_rotations: int, n_shifts: int, phase: int, ids: Any, search: Search
+) -> Drawn:
+    """Return points drawn from a posterior.
 
-    Their weights undo this draw, ``w^b``, and nothing before it: see `closed_in`.
+    Their weights undo this draw, ``w^b``, and none earlier: see `closed_in`.
     """
     xp = namespace_of(found.rotations)
     stream = _THINNING_STREAM + 2 * phase
-    rows, dense = _drawn_rows(found.log_rotation_weight, n_rotations, stream, ids, search)
-    columns, dense_shift = _drawn_rows(found.log_shift_weight, n_shifts, stream + 1, ids, search)
+    rows, undone = _drawn_rows(found.log_rotation_weight, n_rotations, stream, ids, search)
+    columns, undone_shift = _drawn_rows(found.log_shift_weight, n_shifts, stream + 1, ids, search)
     return Drawn(
-        xp.take_along_axis(cloud.rotations, rows[..., None], axis=1),
-        xp.take_along_axis(cloud.shift_px, columns[..., None], axis=1),
-        -xp.take_along_axis(dense, rows, axis=1),
-        -xp.take_along_axis(dense_shift, columns, axis=1),
+        xp.take_along_axis(found.rotations, rows[..., None], axis=1),
+        xp.take_along_axis(found.shift_px, columns[..., None], axis=1),
+        undone,
+        undone_shift,
     )
 
 
 def _drawn_rows(
     log_weights: Any, n_points: int, stream: int, ids: Any, search: Search
 ) -> Tuple[Any, Any]:
-    """Return which points a systematic resampling takes, and ``b log w`` of all points."""
+    """Return which points a systematic resampling takes, and ``-b log w`` of these."""
+    xp = namespace_of(log_weights)
     powers, exponent = tempered(log_weights, max(1.0, _LEAST_EFFECTIVE * n_points))
     offsets = uniform(search.seed, search.iteration, stream, ids, 1)[:, 0]
     rows = rows_of_counts(systematic_counts(powers, offsets, n_points), n_points)
-    return rows, exponent[:, None] * log_weights
+    return rows, -exponent[:, None] * xp.take_along_axis(log_weights, rows, axis=1)

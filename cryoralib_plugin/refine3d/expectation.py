@@ -18,7 +18,7 @@ from .evidence import log_evidence
 from .global_search import ScanSet, global_search
 from .local_search import Search, proposal_of
 from .particle_data import ParticleData
-from .pose_search import WIDE_DEG, Reach, search_near
+from .pose_search import Reach, search_near
 from .posterior import Posterior
 from .resample import rows_of_counts, systematic_counts, weights_of
 
@@ -130,12 +130,13 @@ def expectation(
     cloud : what the particles remember.
     class_shares : (n_classes,) float64.
     search : shared settings.
-    where : a scan, or how far apart poses lie in a round that stays near what particles remember.
+    where : a scan, or the reach of a round that stays near what particles remember.
     doubtful : (n,) bool, which particles are scanned in every round.
     """
     xp = namespace_of(data.spectra)
     posteriors: List[Posterior] = []
     spreads, phases = [], []
+    reach = where.reach if isinstance(where, ScanSet) else where
     for k, volume in enumerate(volumes):
         points = (cloud.rotations[:, k], cloud.shift_px[:, k])
         before = proposal_of(*points, cloud.defocus_factor[:, k])
@@ -144,12 +145,12 @@ def expectation(
                 data, volume, before, points, cloud.known, doubtful, where, search
             )
         else:
-            found, n_phases = search_near(data, volume, before, points, where, search)
+            found, n_phases = search_near(data, volume, before, points, reach, search)
         posteriors.append(found)
         spread = found.rotation_spread()
         std_deg = gaussian_std_deg(spread.ratio)
         # The mean of many poses is none of them.
-        wide = std_deg.max(axis=1, keepdims=True) > WIDE_DEG
+        wide = std_deg.max(axis=1, keepdims=True) > reach.wide_deg
         spreads.append((xp.where(wide, found.best_rotation(), spread.mean), std_deg))
         phases.append(n_phases)
     log_posterior = log_evidence(data, volumes, posteriors) + xp.log(xp.asarray(class_shares))

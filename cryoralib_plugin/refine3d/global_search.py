@@ -51,8 +51,8 @@ class ScanSet:
     rotations : (n_rotations, 4) float64, in the asymmetric unit, in pairs: see `scan_rotations`.
     shift_px : (n_shifts, 2) float64.
     tried_rotations, tried_shift_px : (n_rotations, 4) and (n_shifts, 2) float64
-        Each of them moved at random by half a step: what particles try next of the heaviest. As
-        moves go with the numbers, one more or less of the heaviest changes nothing for the others.
+        Each of them moved at random by half a step: what particles try next of the heaviest.
+        Moves go with the numbers: one more or less leaves the others where they are.
     cutoff_px : exclusive radius of the scan, at most that of the round.
     reach : distance of neighbours.
     """
@@ -225,12 +225,13 @@ def _scanned_points(
 def _heavy_shifts(mass: Any, scan_set: ScanSet, n_shifts: int) -> Any:
     """Return the numbers of the heaviest shifts, (n, n_shifts) at most, by number.
 
-    Where the mass of a shift is too small for a number, the nearer to the heaviest the better.
+    Below a share of 1e-12 of the mass, the nearer to the heaviest the better.
     """
     xp = namespace_of(mass)
     if mass.shape[1] == 1:
         return xp.zeros(mass.shape, dtype=xp.int64)
-    share = mass / xp.maximum(mass.sum(axis=1, keepdims=True), _NO_SHARE)
+    whole = mass.sum(axis=1, keepdims=True)
+    share = mass / xp.where(whole > 0.0, whole, 1.0)
     heaviest = scan_set.shift_px[mass.argmax(axis=1)]
     apart = ((scan_set.shift_px - heaviest[:, None]) ** 2).sum(axis=-1) / scan_set.reach.step_px**2
     order = xp.argsort(-(share + _NO_SHARE / (1.0 + apart)), axis=1)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, List, Sequence, Tuple
 
 import numpy as np
@@ -20,8 +20,9 @@ from .local_search import Proposal, Search, local_search
 from .particle_data import ParticleData
 from .posterior import Posterior, spread_of_points
 
-WIDE_DEG = 20.0
-"""Standard deviation about an axis beyond which a particle has several poses, not one."""
+_WIDE_DEG, _WIDE_SHARE = 20.0, 0.125
+"""Standard deviation about an axis beyond which a particle has several poses, not one, and at most
+as a share of the room that symmetry leaves to one."""
 
 _FAR = 3.0
 """Distance in steps of the scan beyond which a pose is another one."""
@@ -33,7 +34,7 @@ their poses, each with its weight."""
 
 @dataclass(frozen=True)
 class Reach:
-    """How far apart poses lie that the images of a round tell apart.
+    """Distance of neighbouring poses: in a scan, or as fine as the images of another round show.
 
     Attributes
     ----------
@@ -53,6 +54,11 @@ class Reach:
     def far_deg(self) -> float:
         """Angle beyond which a pose is another one, however coarse the scan."""
         return min(_FAR * self.step_deg, 0.5 * spacing_deg(1, len(self.operators)))
+
+    @property
+    def wide_deg(self) -> float:
+        """Standard deviation about an axis beyond which a particle has several poses."""
+        return min(_WIDE_DEG, _WIDE_SHARE * spacing_deg(1, len(self.operators)))
 
 
 def reach_of(
@@ -124,6 +130,9 @@ def looked_for(
         data, volume, start.before.defocus_factor, start.first, start.sizes, start.radii_px,
         start.steps, search,
     )  # fmt: skip
+    # One pose on both sides of a border between mates becomes one cloud.
+    best = found.best_rotation()[:, None]
+    found = replace(found, rotations=nearest_mates(found.rotations, best, reach.operators))
     n_phases = xp.full(len(data), len(start.radii_px))
     one_pose, near_best = _around_the_best(found, start.before, steps, reach)
     apart = angle_between(found.best_rotation(), start.before.rotation.mean, reach.operators)
@@ -172,7 +181,7 @@ def search_near(
     cloud : their rotations (n, n_points, 4) and shifts (n, n_points, 2).
     """
     xp = namespace_of(data.spectra)
-    wide = gaussian_std_deg(before.rotation.ratio).max(axis=1) > WIDE_DEG
+    wide = gaussian_std_deg(before.rotation.ratio).max(axis=1) > reach.wide_deg
     several = wide & (not search.searches_defocus)
     pieces: List[Piece] = []
     rows = xp.flatnonzero(~several)
@@ -191,10 +200,9 @@ def _around_the_best(
     """Return which particles have one pose, and centre and spread of the points near the best."""
     xp = namespace_of(found.rotations)
     best = found.best_rotation()
-    apart = angle_between(found.rotations, best[:, None], reach.operators)
+    apart = angle_between(found.rotations, best[:, None])
     near = xp.where(apart <= reach.far_deg, found.rotation_weight, 0.0)
-    rotations = nearest_mates(found.rotations, best[:, None], reach.operators)
-    spread = spread_of_points(rotations, near)
+    spread = spread_of_points(found.rotations, near)
     shift, shift_std = found.shift_moments()
     spread = RotationSpread(
         spread.mean, xp.maximum(spread.ratio, ratio_of_scale(steps.rotation_deg))

@@ -168,7 +168,7 @@ def _permille(task: Task, changed: int, known: np.ndarray, now: Outcome) -> int:
 
 
 def _where(task: Task, step: Step, search: Search) -> Union[ScanSet, Reach]:
-    """Return the scan of a global round, or how far apart poses lie in another one."""
+    """Return the scan of a global round, or the reach of another one."""
     shared: Dict[str, Any] = {
         "box_size_px": task.box_size_px,
         "diameter_px": task.diameter_angst / task.pixel_size_angst,

@@ -40,11 +40,17 @@ SEARCH = Search(dataclasses.replace(ParticleFilter(), shift_std_px=1.0), 5, 1)
 
 @pytest.fixture(scope="module")
 def case():
+    return case_of(fold=1)
+
+
+def case_of(fold):
     """Noisy exact projections with a CTF of 1 everywhere, their truth and the map."""
     rng = np.random.default_rng(8)
     rotations = normalise(rng.normal(size=(N, 4)))
     shifts = rng.normal(size=(N, 2))
-    volume, images = blobs(BOX, to_matrices(rotations), shifts, n_blobs=40, seed=3, reach_px=17)
+    volume, images = blobs(
+        BOX, to_matrices(rotations), shifts, n_blobs=40, seed=3, reach_px=17, fold=fold
+    )
     sigma = NOISE * images.std()
     images = images + rng.normal(scale=sigma, size=images.shape).astype(np.float32)
     # A phase plate at 90 degrees without defocus: the whole signal at every frequency.
@@ -153,7 +159,7 @@ def test_between_scans_a_particle_finds_its_pose_among_those_it_remembers(case):
     assert np.median(n_phases) == 2
 
 
-def test_a_local_round_keeps_several_poses_apart(case, near_truth):
+def test_a_local_round_finds_the_pose_among_several(case):
     data, volume, rotations, shifts = case
     both, shift = remembering(5, rotations, shifts)
     some = np.arange(N) % 3 > 0
@@ -203,6 +209,30 @@ def test_a_doubtful_particle_is_looked_for_more_often(case):
         right[doubtful] = angle_between(found.best_rotation(), rotations[turn]) < 10.0
     # Far points of a cloud that is still wide find some without a scan.
     assert right[True].mean() >= 0.9 > 0.75 > right[False].mean()
+
+
+def test_points_of_a_scan_are_tried_half_a_step_off():
+    scan = scan_set()
+    apart = angle_between(scan.tried_rotations, scan.rotations)
+    # Half of an angular central Gaussian turns by less than its scale about an axis.
+    assert 0.4 < np.median(apart) / scan.reach.step_deg < 1.2
+    moved = (scan.tried_shift_px - scan.shift_px) / scan.reach.step_px
+    assert moved.std() == pytest.approx(0.5, rel=0.25)
+
+
+def test_a_pose_on_both_sides_of_a_border_between_mates_is_one_pose():
+    data, volume, rotations, shifts = case_of(fold=2)
+    operators = symmetry_operators("C2")
+    reach = reach_of(
+        SEARCH, box_size_px=BOX, diameter_px=40.0, cutoff_px=CUTOFF, operators=operators
+    )
+    right, shift = points(around(rotations, shifts, 2.0, 0.3))
+    split = np.where((np.arange(125) % 2 == 0)[:, None], right, multiply(operators[1], right))
+    before = proposal_of(split, shift, np.ones((N, 1)))
+    found, _ = search_near(data, volume, before, (split, shift), reach, SEARCH)
+    spread = found.rotation_spread()
+    assert (gaussian_std_deg(spread.ratio).max(axis=1) < 10.0).mean() >= 0.9
+    assert (angle_between(spread.mean, rotations, operators) < 10.0).mean() >= 0.9
 
 
 def test_of_shifts_without_mass_the_nearest_are_taken():
