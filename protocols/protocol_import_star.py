@@ -116,6 +116,8 @@ class CryoRalibProtImportStar(EMProtocol, ProtImportBase):
             imported = self._read()
         except (ValueError, OSError) as error:
             return [str(error)]
+        if imported.ctf_problem():
+            return [imported.ctf_problem()]
         if self.poses.get() > 1 and not imported.has_pose:
             return [f"{star_file} has no poses: choose automatic or none."]
         return []

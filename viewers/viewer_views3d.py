@@ -42,6 +42,7 @@ class CryoRalibViews3DViewer(Viewer):
             ),
         ]
         if figures.has_certainty(particles):
-            figure = figures.certainty(particles, pixel_size_angst=pixel_size_angst)
+            # A set does not say how large the pixels of its maps were.
+            figure = figures.certainty(particles, pixel_size_angst=None)
             views.append(FigureView(figure, "Scores and uncertainties", owner))
         return views

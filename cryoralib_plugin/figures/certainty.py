@@ -31,11 +31,15 @@ LOW_SCORE = 0.5
 _NOTHING = "No particle has been refined yet."
 
 
-def certainty(particles: RefinedParticles | None, *, pixel_size_angst: float) -> Figure:
+def certainty(particles: RefinedParticles | None, *, pixel_size_angst: float | None) -> Figure:
     """Draw score, weight, angular and shift uncertainty of all particles as histograms.
 
     Particles of low score are drawn in another colour in every panel, so that it shows whether
     they are also those whose orientation is uncertain.
+
+    Parameters
+    ----------
+    pixel_size_angst : of the maps; None where it is not known.
     """
     title = "Scores, weights and uncertainties"
     if particles is None or len(particles) == 0:
@@ -50,8 +54,9 @@ def certainty(particles: RefinedParticles | None, *, pixel_size_angst: float) ->
         "standard deviation of the rotation (degree)", logarithmic=True,
     )  # fmt: skip
     axes = panels[1, 1]
-    if _histogram(axes, particles.shift_std_px, low, "Shift uncertainty",
-                  "standard deviation of the shift (px)"):  # fmt: skip
+    drawn = _histogram(axes, particles.shift_std_px, low, "Shift uncertainty",
+                       "standard deviation of the shift (px)")  # fmt: skip
+    if drawn and pixel_size_angst is not None:
         in_angst: Any = (lambda px: px * pixel_size_angst, lambda angst: angst / pixel_size_angst)
         axes.secondary_xaxis("top", functions=in_angst).tick_params(labelsize=SMALL_SIZE)
         axes.set_title("Shift uncertainty (Å above)", fontsize=TEXT_SIZE + 1)

@@ -102,21 +102,22 @@ def shift_density(
     range_px : half width in x and in y of the search, pixel; None where unknown
     """
     title = "Shifts"
-    if len(poses) == 0:
+    # Particles without a pose have no shift.
+    shift = poses.shift_px[np.isfinite(poses.shift_px).all(axis=1)]
+    if len(shift) == 0:
         return figure_in_words(_NO_PARTICLES, title=title)
-    shift = poses.shift_px
     reach = float(np.abs(shift).max())
     half = 1.08 * max(reach, *(range_px or (0.0,)), 1.0)
     figure = new_figure(6.6, 6.2, title=title)
     axes = figure.add_subplot()
-    gridsize = int(np.clip(np.sqrt(len(poses) / 3), 13, 41))
+    gridsize = int(np.clip(np.sqrt(len(shift) / 3), 13, 41))
     density = axes.hexbin(
         shift[:, 0], shift[:, 1], gridsize=gridsize, extent=(-half, half, -half, half), mincnt=1,
         bins="log", cmap=DENSITY_MAP, linewidths=0.1,
     )  # fmt: skip
     axes.axhline(0, color="0.6", linewidth=0.6)
     axes.axvline(0, color="0.6", linewidth=0.6)
-    caption = f"{len(poses):,} particles; median length {np.median(np.hypot(*shift.T)):.2f} px"
+    caption = f"{len(shift):,} particles; median length {np.median(np.hypot(*shift.T)):.2f} px"
     if range_px is not None and min(range_px) > 0:
         x, y = range_px
         axes.add_patch(

@@ -85,7 +85,9 @@ def thu_from_table(table: ParticleTable) -> pd.DataFrame:
     k = np.where(known, (np.deg2rad(column(labels.ANGULAR_STD, 0.0)) / 2.0) ** 2, 0.0)
     group = labels.GROUP_NUMBER if labels.GROUP_NUMBER in particles else labels.OPTICS_GROUP
     micrograph = particles.get(labels.MICROGRAPH_NAME, pd.Series(_NO_MICROGRAPH, particles.index))
-    shift_std = column(labels.SHIFT_STD, 0.0)
+    # Deviations are in pixels of the maps, translations in those of the images.
+    down_sampled = table.pixel_size_angst / table.image_pixel_size_angst
+    shift_std = column(labels.SHIFT_STD, 0.0) * down_sampled
     values = (
         ctf.voltage_kv * 1e3,
         ctf.defocus_u_angst,

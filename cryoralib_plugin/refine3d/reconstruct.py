@@ -24,6 +24,9 @@ from .task import Task, make_task
 
 logger = logging.getLogger(__name__)
 
+_LARGEST_CHANGE = 0.2
+"""Share of a defocus that no refinement changes for most particles."""
+
 
 def run(
     config: ReconstructConfig,
@@ -57,11 +60,13 @@ def run(
 def _support_points(task: Task, path: str) -> Optional[PoseCloud]:
     """Return the support points of this rank's particles in their own classes, if a file has them.
 
-    Particles the file does not know are left out.
+    Particles the file does not know are left out. Shifts come to the pixels of this program, and
+    factors to the defoci of its particles: those of a refinement hold what it found already.
     """
     if not path:
         return None
-    ids = read_arrays(path, PARTICLES)["image_ids"]
+    theirs = read_arrays(path, PARTICLES)
+    ids = theirs["image_ids"]
     order = np.argsort(ids, kind="stable")
     place = np.minimum(np.searchsorted(ids[order], task.ids), len(ids) - 1)
     rows = order[place]
@@ -87,4 +92,21 @@ def _support_points(task: Task, path: str) -> Optional[PoseCloud]:
         else:
             own = np.minimum(number, values.shape[1] - 1)
             parts[field.name] = values[rows, own][:, None]
+    defocus = theirs["defocus_u_angst"][rows] / task.ctf.defocus_u_angst
+    parts["defocus_factor"] = (parts["defocus_factor"] * defocus[:, None, None]).astype(np.float32)
+    scale = theirs["pixel_size_angst"][0] / task.pixel_size_angst
+    parts["shift_px"] = (parts["shift_px"] * scale).astype(np.float32)
+    _check_defoci(task, path, parts["defocus_factor"][found].mean(axis=(1, 2)))
     return PoseCloud(**parts)
+
+
+def _check_defoci(task: Task, path: str, factor: np.ndarray) -> None:
+    """Refuse support points of particles that have the same numbers and other defoci."""
+    other = np.abs(factor - 1.0) > _LARGEST_CHANGE
+    n_other, n = (int(count) for count in task.comm.sum(np.array([other.sum(), len(other)])))
+    if 2 * n_other > n:
+        raise ConfigError(
+            f"{path} holds support points of other particles: {n_other} of {n} have a defocus that "
+            f"differs by more than {_LARGEST_CHANGE:.0%}. Give the file of the run the particle "
+            "file comes from"
+        )

@@ -94,7 +94,12 @@ def write_round(
                 OUTCOME: members_of(everyone),
                 # They are in files of their own.
                 STATE: members_of(state, left_out=("references",)),
-                PARTICLES: {"image_ids": task.table.image_ids},
+                # What the support points are measured in, for those who read them elsewhere.
+                PARTICLES: {
+                    "image_ids": task.table.image_ids,
+                    "defocus_u_angst": task.table.ctf().defocus_u_angst,
+                    "pixel_size_angst": np.array([task.pixel_size_angst]),
+                },
             },
             thu=_thunder(task, table),
         )

@@ -18,7 +18,7 @@ from pwem.constants import ALIGN_2D, ALIGN_NONE, ALIGN_PROJ
 from cryoralib_plugin.contract import labels
 
 from .alignment import matrices_from_texts, poses_2d, poses_projection
-from .images import readable_stacks
+from .images import fingerprints, readable_stacks
 from .set_reader import ITEM_ID, MATRIX, Row, SetReader, open_reader
 from .star import write_loop
 
@@ -118,13 +118,18 @@ def _write(
     star_file: Union[str, Path],
     image_folder: Path,
 ) -> Written:
-    """Write the readers' particles, each part with its class number if it has one."""
+    """Write the readers' particles, each part with its class number if it has one.
+
+    What their images are like is written beside them, for a protocol to see when they change.
+    """
     if not parts or not any(reader.count() for reader, _ in parts):
         raise ValueError("there are no enabled particles to align: the input set is empty")
     readers = [reader for reader, _ in parts]
     groups = _optics_groups(readers)
     names = sorted({name for reader in readers for (name,) in reader.distinct(["_filename"])})
     stack_of = readable_stacks(names, image_folder)
+    seen = fingerprints(sorted(stack_of.values()))
+    Path(star_file).with_suffix(".images").write_text(seen, encoding="utf-8")
     pixel_size = particles.getSamplingRate()
     written = 0
     with open(star_file, "w", encoding="utf-8") as out:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -13,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 # The engine asks the file's content; these are the formats it knows, by their usual names.
 _READ_BY_ENGINE = (".mrc", ".mrcs", ".map", ".st", ".hdf", ".hdf5", ".h5")
+
+_SAMPLE_BYTES = 2**12
 
 
 def readable_stacks(names: Iterable[str], folder: Path) -> Dict[str, str]:
@@ -29,12 +32,30 @@ def readable_stacks(names: Iterable[str], folder: Path) -> Dict[str, str]:
                 f"image stack {path} does not exist: it was moved, or its disk is not mounted"
             )
         if Path(path).suffix.lower() not in _READ_BY_ENGINE:
-            found[name] = _converted(path, folder / f"{number:04d}_{_safe(Path(path).stem)}.mrcs")
+            whose = hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:8]
+            target = folder / f"{number:04d}_{whose}_{_safe(Path(path).stem)}.mrcs"
+            found[name] = _converted(path, target)
         elif path.split() != [path]:
             found[name] = _linked(path, folder / f"{number:04d}_{_safe(Path(path).name)}")
         else:
             found[name] = path
     return found
+
+
+def fingerprints(stacks: Iterable[str]) -> str:
+    """A line for each stack: its size and a digest of its beginning, middle and end.
+
+    A stack that was extracted again has its old name and other images.
+    """
+    lines = []
+    for stack in stacks:
+        digest, size = hashlib.sha256(), os.path.getsize(stack)
+        with open(stack, "rb") as data:
+            for place in (0, (size - _SAMPLE_BYTES) // 2, size - _SAMPLE_BYTES):
+                data.seek(max(0, place))
+                digest.update(data.read(_SAMPLE_BYTES))
+        lines.append(f"{size} {digest.hexdigest()} {stack}\n")
+    return "".join(lines)
 
 
 def n_images(stack: str) -> int:

@@ -71,6 +71,22 @@ class Imported:
         flags = self.optics.get(labels.DATA_ARE_PHASE_FLIPPED)
         return flags is not None and bool(np.all(flags != 0))
 
+    def ctf_problem(self) -> str:
+        """What is wrong with flags of the CTF for a set that has one for all; empty if nothing."""
+        multiplied = self.optics.get(labels.DATA_ARE_PREMULTIPLIED)
+        if multiplied is not None and bool(np.any(multiplied != 0)):
+            return (
+                f"The images are multiplied by their CTF ({labels.DATA_ARE_PREMULTIPLIED}), which "
+                "Scipion cannot say of a set: extract them without."
+            )
+        flipped = self.optics.get(labels.DATA_ARE_PHASE_FLIPPED)
+        if flipped is not None and len(np.unique(flipped != 0)) > 1:
+            return (
+                f"Only some optics groups are phase flipped ({labels.DATA_ARE_PHASE_FLIPPED}), "
+                "which Scipion cannot say of a set: import the groups one by one."
+            )
+        return ""
+
     def origin_px(self) -> np.ndarray:
         """The origins (n, 2) as x, y in px; zero where the file has none."""
         for x, y, unit in (

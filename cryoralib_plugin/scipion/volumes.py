@@ -19,10 +19,12 @@ _ABOUT = 1e-3
 def write_map(volume: Any, target: Path) -> None:
     """Write a Volume or VolumeMask of any format as MRC with the pixel size that Scipion knows.
 
-    Headers of map files often hold another pixel size, or none.
+    Headers of map files often hold another pixel size, or none. 1 Angstrom is what the engine takes
+    for none, so it is written as 1.0001.
     """
     ImageHandler().convert(volume, str(target))
-    setMRCSamplingRate(str(target), volume.getSamplingRate())
+    rate = volume.getSamplingRate()
+    setMRCSamplingRate(str(target), 1.0001 if rate == 1.0 else rate)
 
 
 def map_problems(volume: Any, name: str) -> List[str]:

@@ -7,6 +7,7 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from cryoralib_plugin import figures
 from cryoralib_plugin.figures import (
@@ -353,6 +354,14 @@ def test_few_refined_particles_are_drawn(n):
         figures.shift_density(particles, pixel_size_angst=1.5),
     ):
         assert _save(figure).startswith(b"\x89PNG")
+
+
+def test_particles_without_a_pose_have_no_shift():
+    particles = _particles(40)
+    particles.shift_px[::4] = np.nan
+    figure = figures.shift_density(particles, pixel_size_angst=1.5)
+    assert _save(figure).startswith(b"\x89PNG")
+    assert "30 particles" in " ".join(text.get_text() for text in figure.findobj(Text))
 
 
 def test_of_very_many_particles_a_part_is_drawn(monkeypatch):

@@ -116,6 +116,13 @@ def test_thunder_and_relion_say_the_same(tmp_path):
     assert again.image_names.tolist() == table.image_names.tolist()
 
 
+def test_thunder_tells_deviations_in_pixels_of_the_images():
+    table = table_of().with_columns({"cryoralibShiftStdPx": np.full(8, 0.5)})
+    halved = table.at_pixel_size(2 * table.image_pixel_size_angst)
+    assert thu_from_table(halved)["translation_std_x_px"].tolist() == [1.0] * 8
+    assert thu_from_table(table)["translation_std_x_px"].tolist() == [0.5] * 8
+
+
 def test_a_quaternion_of_zeros_is_no_pose_and_stays_so(shared_data):
     frame = read_thu(shared_data / "oracle" / "thunder_case" / "parts.thu")
     table = table_from_thu(frame, 3.0)

@@ -23,6 +23,7 @@ from cryoralib_plugin.particles.table import ParticleTable
 from cryoralib_plugin.particles.thunder import table_from_thu
 from cryoralib_plugin.refine3d.cloud import PoseCloud
 from cryoralib_plugin.refine3d.expectation import Outcome
+from cryoralib_plugin.refine3d.reconstruct import _support_points
 from cryoralib_plugin.refine3d.record import write_round
 from cryoralib_plugin.refine3d.restore import restored_round
 from cryoralib_plugin.refine3d.state import LOCAL, Refine3DState, RoundMaps
@@ -171,6 +172,34 @@ def test_particles_that_were_not_shifted_are_not_shifted_later(files):
     assert restored_round(task_of(shift_std_px=0.0), files) is not None
     with pytest.raises(ValueError, match="did not shift its particles .* shift_std_px is 4 now"):
         restored_round(task_of(), files)
+
+
+def test_support_points_serve_other_pixels_and_refined_defoci(files):
+    state, maps, outcome, cloud = round_of(1)
+    near = replace(cloud, defocus_factor=1.0 + 0.01 * cloud.defocus_factor)
+    write_round(task_of(), files, state, maps, outcome, NONE, near, {})
+    path = str(files.paths.cloud_h5(1))
+    # Defoci of the file were multiplied by what the run found; images are twice as fine.
+    columns = {
+        name: table_of().particles[name] * outcome.defocus_factor
+        for name in ("rlnDefocusU", "rlnDefocusV")
+    }
+    refined = table_of(**columns, rlnImagePixelSize=PIXEL / 2)
+    source = ArraySource(np.zeros((N, 2 * BOX, 2 * BOX)), PIXEL / 2)
+    task = replace(task_of(refined), source=source)
+    found = _support_points(task, path)
+    np.testing.assert_allclose(found.shift_px[:, 0], 2.0 * near.shift_px[:, 0], rtol=1e-6)
+    expected = near.defocus_factor[:, 0] / outcome.defocus_factor[:, None]
+    np.testing.assert_allclose(found.defocus_factor[:, 0], expected, rtol=1e-6)
+
+
+def test_support_points_of_other_particles_with_the_same_numbers_are_refused(files):
+    state, maps, outcome, cloud = round_of(1)
+    near = replace(cloud, defocus_factor=1.0 + 0.01 * cloud.defocus_factor)
+    write_round(task_of(), files, state, maps, outcome, NONE, near, {})
+    other = task_of(table_of(rlnDefocusU=np.linspace(30000, 9000, N)))
+    with pytest.raises(ValueError, match="support points of other particles: . of 10 have a defo"):
+        _support_points(other, str(files.paths.cloud_h5(1)))
 
 
 def test_the_star_file_tells_poses_classes_and_certainty(files):

@@ -181,6 +181,19 @@ class TestToStar(unittest.TestCase):
         self.assertEqual((int(number), Path(path).suffix), (3, ".mrcs"))
         np.testing.assert_allclose(mrcfile.read(path), mrcfile.read("stack.mrcs"), atol=1e-6)
 
+    def test_other_images_under_an_old_name_are_seen(self):
+        seen = []
+        for seed in (1, 1, 2):
+            images = np.random.default_rng(seed).normal(size=mrcfile.read("stack.mrcs").shape)
+            mrcfile.write("stack.mrcs", images.astype(np.float32), overwrite=True)
+            convert.write_particles(self.particles, "p.star", Path("images"))
+            seen.append(Path("p.images").read_text().split()[1])
+        self.assertNotEqual(seen[1], seen[2])
+        star = Path("p.star").read_text()
+        convert.write_particles(self.particles, "p.star", Path("images"))
+        self.assertEqual(Path("p.star").read_text(), star)
+        self.assertEqual(Path("p.images").read_text().split()[1], seen[2])
+
     def test_missing_stack_and_empty_set_are_refused_in_words(self):
         os.remove("stack.mrcs")
         with self.assertRaisesRegex(FileNotFoundError, "stack.mrcs does not exist"):

@@ -153,6 +153,23 @@ class TestImportStar(unittest.TestCase):
             slow = imported_set_of(Imported.read(self._write(OLD)))
         self.assertEqual(contents(slow), expected)
 
+    def test_flags_of_the_ctf_that_a_set_cannot_keep_are_refused(self):
+        text = (
+            "data_optics\n\nloop_\n_rlnOpticsGroup #1\n_rlnVoltage #2\n"
+            "_rlnSphericalAberration #3\n_rlnAmplitudeContrast #4\n_rlnImagePixelSize #5\n{}\n"
+            "1 300 2.7 0.1 2.0 {}\n2 300 2.7 0.1 2.0 {}\n\n"
+            "data_particles\n\nloop_\n_rlnImageName #1\n_rlnOpticsGroup #2\n"
+            "000003@stack.mrcs 1\n000001@stack.mrcs 2\n"
+        )
+        for flag, values, said in (
+            ("_rlnCtfDataAreCtfPremultiplied #6", (0, 1), "multiplied by their CTF"),
+            ("_rlnCtfDataArePhaseFlipped #6", (0, 1), "Only some optics groups are phase flipped"),
+            ("_rlnCtfDataArePhaseFlipped #6", (1, 1), ""),
+        ):
+            imported = Imported.read(self._write(text.format(flag, *values)))
+            self.assertIn(said, imported.ctf_problem())
+            self.assertEqual(bool(said), bool(imported.ctf_problem()))
+
     def test_export_and_import_give_the_same_particles(self):
         particles = set_of_particles("original.sqlite")
         write_particles(particles, "exported.star", Path("images"))
