@@ -61,7 +61,7 @@ class CryoRalibProtClassify3D(Refine3DProtocol, ProtClassify3D):
         run = outputs3d.read_run3d(self.run_dir)
         shares = ", ".join(f"{100 * known.share:.0f} %" for known in run.classes)
         return [
-            f"{self.inputParticles.get().getSize()} particles were sorted into "
+            f"{sum(known.n_particles for known in run.classes)} particles were sorted into "
             f"{len(run.classes)} classes ({shares}) in {run.iteration} rounds "
             f"{self._start_in_words(config)}, symmetry {config.reference.symmetry}, by a particle "
             "filter [Hu2018] [Qiao2019] with Cryo-RALib [Chung2020]."

@@ -108,7 +108,7 @@ class CryoRalibProtReconstruct(Map3DProtocol, ProtReconstruct3D):
         config = self.config()
         run = outputs3d.read_run3d(self.run_dir)
         return [
-            f"A map of {self.inputParticles.get().getSize()} particles was reconstructed from "
+            f"A map of {run.of_class(1).n_particles} particles was reconstructed from "
             f"their given projection directions, symmetry {config.reference.symmetry}, to "
             f"{run.of_class(1).resolution_angst:.1f} Å (FSC {config.reference.resolution_fsc:g} of "
             "the half maps) with Cryo-RALib [Chung2020]."
