@@ -116,8 +116,9 @@ class CryoRalibProtImportStar(EMProtocol, ProtImportBase):
             imported = self._read()
         except (ValueError, OSError) as error:
             return [str(error)]
-        if imported.ctf_problem():
-            return [imported.ctf_problem()]
+        problem = imported.ctf_problem()
+        if problem:
+            return [problem]
         if self.poses.get() > 1 and not imported.has_pose:
             return [f"{star_file} has no poses: choose automatic or none."]
         return []

@@ -111,7 +111,8 @@ class ParticleFilter:
     highest_phases: int = param(
         20,
         label="Phases at most",
-        help="A particle whose spread still shrinks after so many phases is left as it is.",
+        help="A particle whose spread still shrinks after so many phases is left as it is. In a "
+        "global round a few must do: the next one goes on.",
         minimum=1,
         maximum=99,
         expert=True,

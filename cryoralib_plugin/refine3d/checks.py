@@ -151,8 +151,10 @@ def _check_halves(table: ParticleTable, known: np.ndarray) -> None:
 
 def _check_centres(config: Any, table: ParticleTable) -> None:
     """Refuse poses with shifts where particles are not to be shifted."""
+    if config.filter.shift_std_px > 0.0:
+        return
     shift_px = np.abs(table.poses3d()[1]).max(initial=0.0)
-    if config.filter.shift_std_px == 0.0 and shift_px > _CENTRED_PX:
+    if shift_px > _CENTRED_PX:
         raise ConfigError(
             "shift_std_px is 0, so particles are not shifted, but the poses to start from have "
             f"shifts of up to {shift_px:.3g} px: raise shift_std_px, or extract centred particles"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, List, Tuple, Union
+from typing import Any, List, Optional, Tuple
 
 import numpy as np
 
@@ -116,7 +116,8 @@ def expectation(
     cloud: PoseCloud,
     class_shares: Any,
     search: Search,
-    where: Union[ScanSet, Reach],
+    reach: Reach,
+    scan_set: Optional[ScanSet],
     doubtful: Any,
 ) -> Found:
     """Return the posteriors of n particles, all of one half.
@@ -130,22 +131,22 @@ def expectation(
     cloud : what the particles remember.
     class_shares : (n_classes,) float64.
     search : shared settings.
-    where : a scan, or the reach of a round that stays near what particles remember.
+    reach : distance of neighbouring poses in the round.
+    scan_set : of a global round; without one, particles are searched near their clouds.
     doubtful : (n,) bool, which particles are scanned in every round.
     """
     xp = namespace_of(data.spectra)
     posteriors: List[Posterior] = []
     spreads, phases = [], []
-    reach = where.reach if isinstance(where, ScanSet) else where
     for k, volume in enumerate(volumes):
         points = (cloud.rotations[:, k], cloud.shift_px[:, k])
         before = proposal_of(*points, cloud.defocus_factor[:, k])
-        if isinstance(where, ScanSet):
-            found, n_phases = global_search(
-                data, volume, before, points, cloud.known, doubtful, where, search
-            )
-        else:
+        if scan_set is None:
             found, n_phases = search_near(data, volume, before, points, reach, search)
+        else:
+            found, n_phases = global_search(
+                data, volume, before, points, cloud.known, doubtful, scan_set, search
+            )
         posteriors.append(found)
         spread = found.rotation_spread()
         std_deg = gaussian_std_deg(spread.ratio)

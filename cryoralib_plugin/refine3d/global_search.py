@@ -115,9 +115,10 @@ def make_scan_set(
         shifts = scan_shifts(n_scan_shifts(disk_px, density), disk_px, angle)
         step_px = float(disk_px * np.sqrt(np.pi / len(shifts)))
     reach = Reach(operators, spacing_deg(n_rotations, order), step_px)
-    numbers, steps = (np.arange(len(rotations)), np.arange(len(shifts))), reach.steps()
-    tried = turned(numbers[0], rotations[:, None], steps.rotation_deg, _TRIED_STREAM, search)
-    moved = shifted(numbers[1], shifts[:, None], steps.shift_px, _TRIED_STREAM + 1, search)
+    steps, number = reach.steps(), np.arange(len(rotations))
+    tried = turned(number, rotations[:, None], steps.rotation_deg, _TRIED_STREAM, search)
+    number = np.arange(len(shifts))
+    moved = shifted(number, shifts[:, None], steps.shift_px, _TRIED_STREAM + 1, search)
     return ScanSet(rotations, shifts, tried[:, 0], moved[:, 0], fine, reach)
 
 
@@ -228,8 +229,6 @@ def _heavy_shifts(mass: Any, scan_set: ScanSet, n_shifts: int) -> Any:
     Below a share of 1e-12 of the mass, the nearer to the heaviest the better.
     """
     xp = namespace_of(mass)
-    if mass.shape[1] == 1:
-        return xp.zeros(mass.shape, dtype=xp.int64)
     whole = mass.sum(axis=1, keepdims=True)
     share = mass / xp.where(whole > 0.0, whole, 1.0)
     heaviest = scan_set.shift_px[mass.argmax(axis=1)]

@@ -42,8 +42,8 @@ def reconstruct_known(
     Parameters
     ----------
     task : particles of this rank, in one class; particles without a pose are left out.
-    cloud : support points of this rank's particles, on the host, for all classes of the run they
-        are from; the poses in the table where there is none.
+    cloud : support points of this rank's particles in one class, on the host; the poses in the
+        table where there is none.
     mask : (N, N, N) float32, the mask of the user.
     on_batch : called with the number of particles just done.
     """
@@ -60,16 +60,15 @@ def maps_of_poses(
     on_batch: Callable[[int], Any] = lambda n: None,
 ) -> Tuple[Refine3DState, RoundMaps]:
     """Return what :func:`reconstruct_known` does, where the noise is known."""
-    n_classes, box = task.n_classes, task.box_size_px
-    last = task.limits.last_px
+    box, last = task.box_size_px, task.limits.last_px
     before = Refine3DState(
         iteration=0,
         stage=LOCAL,
         cutoff_px=last,
-        references=np.zeros((n_classes, 2, box, box, box), np.float32),
+        references=np.zeros((1, 2, box, box, box), np.float32),
         noise_power=noise_power,
-        class_shares=np.full(n_classes, 1.0 / n_classes),
-        fsc=np.zeros((n_classes, box // 2 + 1)),
+        class_shares=np.ones(1),
+        fsc=np.zeros((1, box // 2 + 1)),
     )
     points = cloud_of_table(task) if cloud is None else cloud
     sums = summed_at_poses(task, before, points, on_batch).total(task.comm)
@@ -79,13 +78,12 @@ def maps_of_poses(
 
 
 def cloud_of_table(task: Task) -> PoseCloud:
-    """Return the poses of this rank's particles as clouds of one point, the same in all classes."""
+    """Return the poses of this rank's particles as clouds of one point, in one class."""
     rotations, shift_px, known = task.table.poses3d(task.rows)
-    n_classes = task.n_classes
     return PoseCloud(
-        np.repeat(rotations[:, None, None], n_classes, axis=1).astype(np.float32),
-        np.repeat(shift_px[:, None, None], n_classes, axis=1).astype(np.float32),
-        np.ones((len(task.rows), n_classes, 1), np.float32),
+        rotations[:, None, None].astype(np.float32),
+        shift_px[:, None, None].astype(np.float32),
+        np.ones((len(task.rows), 1, 1), np.float32),
         known,
     )
 
@@ -95,40 +93,32 @@ def summed_at_poses(
 ) -> RoundSums:
     """Return the sums, on the host, of this rank's particles at the points of their clouds.
 
-    A particle counts `cryoralibWeight` times where the table has that column; with several
-    classes it enters its own, or the first where the table tells none.
+    A particle counts `cryoralibWeight` times where the table has that column.
     """
     band = FourierBand.between(task.box_size_px, 0, task.limits.last_px)
     sums = empty_sums(task, state, band)
-    weight, number = _weights(task), _classes(task)
-    operators = to_matrices(task.operators)
+    weight, operators = _weights(task), to_matrices(task.operators)
     for half in (0, 1):
+        (target,) = sums.parts[0][half]
         for chosen, data in task.batches(half, state, band):
-            for k in range(task.n_classes):
-                rows = np.flatnonzero(
-                    cloud.known[chosen] & (number[chosen] == k) & (weight[chosen] > 0.0)
-                )
-                mass = np.rint(np.ones(len(rows)) / POWER_UNIT).astype(np.int64)
-                sums.class_mass[k] += mass.sum()
-                if len(rows):
-                    points = task.device.to_device(cloud[chosen[rows]])
-                    counts = task.device.to_device(weight[chosen[rows]])
-                    spectra, power, views = _at_points(data[rows], points, counts, k)
-                    (target,) = sums.parts[k][half]
-                    backproject(target, spectra, power, views, band, symmetry=operators)
+            rows = np.flatnonzero(cloud.known[chosen] & (weight[chosen] > 0.0))
+            sums.class_mass[0] += len(rows) * round(1.0 / POWER_UNIT)
+            if len(rows):
+                points = task.device.to_device(cloud[chosen[rows]])
+                counts = task.device.to_device(weight[chosen[rows]])
+                spectra, power, views = _at_points(data[rows], points, counts)
+                backproject(target, spectra, power, views, band, symmetry=operators)
             on_batch(len(chosen))
     return sums.on_host(task.device)
 
 
-def _at_points(
-    data: ParticleData, cloud: PoseCloud, weight: Any, number: int
-) -> Tuple[Any, Any, Views]:
-    """Return spectra, power and views of particles at the equally likely points of a class."""
+def _at_points(data: ParticleData, cloud: PoseCloud, weight: Any) -> Tuple[Any, Any, Views]:
+    """Return spectra, power and views of particles at their equally likely points."""
     xp = namespace_of(data.spectra)
-    phase = shift_phases(cloud.shift_px[:, number], data.band).mean(axis=1)
-    ctf = data.ctf(cloud.defocus_factor[:, number])
+    phase = shift_phases(cloud.shift_px[:, 0], data.band).mean(axis=1)
+    ctf = data.ctf(cloud.defocus_factor[:, 0])
     spectra = data.spectra * ctf.mean(axis=1) * phase.conj()
-    rotations = cloud.rotations[:, number]
+    rotations = cloud.rotations[:, 0]
     step = -(-rotations.shape[1] // MOST_VIEWS)
     rotations = rotations[:, ::step]
     n, n_views = rotations.shape[:2]
@@ -143,10 +133,3 @@ def _weights(task: Task) -> np.ndarray:
     if labels.WEIGHT not in frame:
         return np.ones(len(task.rows), np.float32)
     return frame[labels.WEIGHT].to_numpy(np.float32)[task.rows]
-
-
-def _classes(task: Task) -> np.ndarray:
-    """Return the class of this rank's particles, (n_rows,) int64 from 0."""
-    if task.n_classes == 1:
-        return np.zeros(len(task.rows), np.int64)
-    return np.asarray(task.table.class_numbers, np.int64)[task.rows] - 1

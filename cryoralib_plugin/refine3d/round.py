@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any, Callable, Dict, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def compare_and_sum(
     search = Search(
         config.filter, config.compute.random_seed, step.iteration, step.stage == DEFOCUS
     )
-    where = _where(task, step, search)
+    reach, scan_set = _reach_and_scan(task, step, search)
     band = FourierBand.between(task.box_size_px, 0, step.reconstruct_px)
     sums = empty_sums(task, state, band, task.n_parts)
     insertion = Insertion(
@@ -83,7 +83,8 @@ def compare_and_sum(
                 clouds,
                 state.class_shares,
                 search,
-                where,
+                reach,
+                scan_set,
                 task.device.to_device(before.score[chosen] < _DOUBTFUL * state.mean_score[half]),
             )
             members = Members(half, part, task.group[chosen], task.rows[chosen])
@@ -167,15 +168,16 @@ def _permille(task: Task, changed: int, known: np.ndarray, now: Outcome) -> int:
     return 1000 * (total + n_usable - n_known) // max(1, n_usable)
 
 
-def _where(task: Task, step: Step, search: Search) -> Union[ScanSet, Reach]:
-    """Return the scan of a global round, or the reach of another one."""
+def _reach_and_scan(task: Task, step: Step, search: Search) -> Tuple[Reach, Optional[ScanSet]]:
+    """Return the distance of neighbouring poses in a round, and the scan of a global one."""
     shared: Dict[str, Any] = {
         "box_size_px": task.box_size_px,
         "diameter_px": task.diameter_angst / task.pixel_size_angst,
         "cutoff_px": step.cutoff_px,
         "operators": task.operators,
     }
-    if step.stage == GLOBAL:
-        scan_set = make_scan_set(search, lowest_px=task.limits.lowest_px, **shared)
-        return task.device.to_device(scan_set)
-    return task.device.to_device(reach_of(search, **shared))
+    if step.stage != GLOBAL:
+        return task.device.to_device(reach_of(search, **shared)), None
+    made = make_scan_set(search, lowest_px=task.limits.lowest_px, **shared)
+    scan_set = task.device.to_device(made)
+    return scan_set.reach, scan_set

@@ -206,6 +206,7 @@ class TestAlignmentRun(ProjectTest):
         self.assertNotEqual(self.classified._input_identity(), before)
         self.classified.convertInputStep("touched")
         self.assertEqual(paths.last_iteration(), reached)
+        self.assertTrue((self.classified.input_dir / "particles.images").read_text())
         with sqlite3.connect(database) as connection:
             connection.execute("UPDATE Objects SET enabled = 0 WHERE id = 3")
         self.classified.convertInputStep("changed")
